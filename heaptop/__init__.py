@@ -1,0 +1,1 @@
+"""heaptop: an interactive inspector and debugger of Linux DMA-BUF heaps."""

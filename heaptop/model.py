@@ -1,0 +1,257 @@
+"""What heaptop knows after one capture: the whole vocabulary, in frozen values.
+
+Read this file first. A `Snapshot` is assembled from one `Capture`; everything above it (analysis, reports, the app)
+works on these types and never on kernel text.
+
+Conventions: units last in names (`size_bytes`, `count_pages`); `None` means not known here, never zero, and a `Gap`
+says why; text from outside is UTF-8 with invalid bytes as surrogates (`units.text_of`) and must go through
+`units.printable` before it is shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+UNNAMED = "(unnamed)"
+"""How a buffer without a name is shown. Its `name` is None or, where an empty name was set, empty."""
+
+
+class Source(StrEnum):
+    """Where a value comes from, as it is shown to the user."""
+
+    FDINFO = "fdinfo"
+    FD_LINK = "fd link"
+    FD_STAT = "fd stat"
+    MAPS = "maps"
+    BUFINFO = "bufinfo"
+    SYSFS_BUFFERS = "sysfs dmabuf"
+    BPF = "bpf"
+    DEV = "/dev/dma_heap"
+    SYSFS_HEAPS = "/sys/class/dma_heap"
+    DEBUGFS_CMA = "debugfs cma"
+    SYSFS_CMA = "sysfs cma"
+    VMSTAT = "vmstat"
+    MEMINFO = "meminfo"
+    DERIVED = "derived"
+
+
+Provenance = Mapping[str, tuple[Source, ...]]
+"""Field name to the sources that told it, the one whose value was taken first."""
+
+
+def no_provenance() -> Provenance:
+    """An empty, read-only provenance."""
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Gap:
+    """Something that could not be read: what, why, and the one thing to do about it (may be empty)."""
+
+    what: str
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ProcessId:
+    """A process's identity within one boot: pids are used again, start times (clock ticks since boot) are not."""
+
+    pid: int
+    start_time: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FdRef:
+    """A descriptor that refers to a buffer. `tid` is None in the process's own table, else the thread with a table of
+    its own. `flags` are those of open(2) as fdinfo has them (access mode, O_CLOEXEC)."""
+
+    fd: int
+    tid: int | None = None
+    flags: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapRef:
+    """A mapping (one VMA) of a buffer: `start` is its address, `offset_bytes` lies in the buffer."""
+
+    start: int
+    length_bytes: int
+    offset_bytes: int
+    perms: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """One process that holds a buffer, and how."""
+
+    process: ProcessId
+    comm: str
+    fds: tuple[FdRef, ...] = ()
+    maps: tuple[MapRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A fence on a buffer as bufinfo prints it: `usage` is kernel, write, read, exclusive or shared."""
+
+    usage: str
+    text: str
+    signalled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One dma-buf. Its identity is the boot id and `inode`.
+
+    `name` is None for an unnamed buffer and also where no source tells names: `told("name")` says which.
+    `file_count` are all references to its one struct file; `hidden_refs` those that no visible fd or mapping explains.
+    `attachments` and `fences` are None where bufinfo does not tell.
+    """
+
+    inode: int
+    size_bytes: int | None
+    exporter: str | None
+    name: str | None
+    file_count: int | None
+    hidden_refs: int | None
+    attachments: tuple[str, ...] | None
+    fences: tuple[Fence, ...] | None
+    holders: tuple[Holder, ...]
+    heap: str | None = None
+    provenance: Provenance = field(default_factory=no_provenance)
+
+    def told(self, field_name: str) -> bool:
+        """Whether any source told this field."""
+        return field_name in self.provenance
+
+    @property
+    def fd_count(self) -> int:
+        """Visible descriptors that refer to it."""
+        return sum(len(holder.fds) for holder in self.holders)
+
+    @property
+    def map_count(self) -> int:
+        """Visible mappings (VMAs) of it."""
+        return sum(len(holder.maps) for holder in self.holders)
+
+    @property
+    def is_orphan(self) -> bool:
+        """Alive, but no process is seen to hold it."""
+        return not self.holders
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """One dma-heap. `buffers` and `size_bytes` are None where the kernel does not tell a buffer's heap (5.6 to 5.10).
+
+    `cma_area` names the area a CMA heap takes from; two heaps may share one (6.17 on). `device` is (major, minor) of
+    the node and `mode` its permissions, where seen.
+    """
+
+    name: str
+    exporter: str | None
+    buffers: int | None
+    size_bytes: int | None
+    cma_area: str | None
+    device: tuple[int, int] | None = None
+    mode: int | None = None
+    provenance: Provenance = field(default_factory=no_provenance)
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterTotal:
+    """All buffers of one exporter. `name` is None for those whose exporter is not known. Sizes not known count as 0."""
+
+    name: str | None
+    buffers: int
+    size_bytes: int
+    is_heap: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that holds buffers. RSS counts a buffer once, whole; PSS divides it by the number of processes that
+    hold it, as Android's dmabuf_dump has both. `inodes` are the buffers, rising."""
+
+    id: ProcessId
+    comm: str
+    uid: int | None
+    cmdline: tuple[str, ...] | None
+    cgroup: str | None
+    oom_score_adj: int | None
+    rss_bytes: int
+    pss_bytes: int
+    inodes: tuple[int, ...]
+    threads_with_own_table: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CmaRange:
+    """A contiguous part of a CMA area (areas before 6.15 have exactly one).
+
+    `bitmap` has one bit per `1 << order_per_bit` pages, bit 0 of byte 0 first, 1 = allocated; None where not readable.
+    """
+
+    base_pfn: int | None
+    count_pages: int
+    bitmap: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class CmaArea:
+    """One CMA area. Counters are pages since boot."""
+
+    name: str
+    count_pages: int | None
+    order_per_bit: int | None
+    used_pages: int | None
+    max_free_run_pages: int | None
+    ranges: tuple[CmaRange, ...]
+    alloc_pages_success: int | None = None
+    alloc_pages_fail: int | None = None
+    release_pages_success: int | None = None
+    provenance: Provenance = field(default_factory=no_provenance)
+
+    @property
+    def base_pfn(self) -> int | None:
+        """First page frame of the first range."""
+        return self.ranges[0].base_pfn if self.ranges else None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """System-wide memory, where told. `pools_bytes` is what Android's heaps keep back for reuse."""
+
+    total_bytes: int | None = None
+    available_bytes: int | None = None
+    cma_total_bytes: int | None = None
+    cma_free_bytes: int | None = None
+    cma_alloc_success: int | None = None
+    cma_alloc_fail: int | None = None
+    pools_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that one capture tells. Tuples are in a fixed order: heaps, exporters and areas by name, buffers by inode,
+    processes by pid."""
+
+    source: str
+    kernel: str | None
+    boot_id: str | None
+    captured_at: float | None
+    page_bytes: int
+    gaps: tuple[Gap, ...]
+    heaps: tuple[Heap, ...]
+    exporters: tuple[ExporterTotal, ...]
+    buffers: tuple[Buffer, ...]
+    processes: tuple[Process, ...]
+    cma: tuple[CmaArea, ...]
+    memory: Memory = Memory()
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of all known buffer sizes."""
+        return sum(buffer.size_bytes or 0 for buffer in self.buffers)
