@@ -1,0 +1,54 @@
+# make run    sets everything up and opens heaptop (ARGS="-b emulator:leak-fd" passes options)
+# make test   sets everything up and runs every check
+.DELETE_ON_ERROR:
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(wildcard emulator/heaptop_emulator/*.pyx) $(wildcard heaptop/scan/*.pyx)
+INPUTS := pyproject.toml constraints.txt tools/prepare.sh $(SOURCES)
+ARGS ?=
+PYTEST_ARGS ?= -n 2
+
+.PHONY: run test check lint types layers tests format snapshots pictures dist clean
+
+run: $(VENV)/.ready-run
+	@$(BIN)/heaptop $(ARGS)
+
+test: $(VENV)/.ready-dev
+	$(MAKE) --no-print-directory check
+
+check: lint types layers tests
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/cython-lint emulator heaptop
+
+types: $(VENV)/.ready-dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.ready-dev
+	$(BIN)/lint-imports
+
+tests: $(VENV)/.ready-dev
+	$(BIN)/pytest $(PYTEST_ARGS) --cov --cov-report=term
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+snapshots: $(VENV)/.ready-dev
+	$(BIN)/pytest tests/tui --snapshot-update
+
+dist: $(VENV)/.ready-dev
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info heaptop.egg-info emulator/*.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache
+	rm -f emulator/heaptop_emulator/*.c emulator/heaptop_emulator/*.so heaptop/scan/*.c heaptop/scan/*.so
+
+$(VENV)/.ready-run: $(INPUTS)
+	@tools/prepare.sh run
+
+$(VENV)/.ready-dev: $(INPUTS)
+	@tools/prepare.sh dev
+	@touch $(VENV)/.ready-run

@@ -1,0 +1,32 @@
+"""Fixtures for all tests."""
+
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import CAPTURES, archive
+
+CaptureDir = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def capture_dir(tmp_path_factory: pytest.TempPathFactory) -> CaptureDir:
+    """A function from a capture's name to the folder it is unpacked in. Treat it as read-only."""
+    unpacked: dict[str, Path] = {}
+
+    def unpack(name: str) -> Path:
+        if name not in unpacked:
+            unpacked[name] = tmp_path_factory.mktemp(name)
+            with tarfile.open(archive(name)) as tar:
+                tar.extractall(unpacked[name], filter="data")
+        return unpacked[name]
+
+    return unpack
+
+
+@pytest.fixture(params=CAPTURES)
+def capture_name(request: pytest.FixtureRequest) -> str:
+    """Each capture of a real kernel in turn."""
+    return str(request.param)
