@@ -4,17 +4,29 @@ The app and the headless verbs both stand on it. It keeps first sightings, who h
 short trends and the mark; it draws and prints nothing.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final, Generic, TypeVar
 
-from heaptop.analysis.diff import Delta
+from heaptop.analysis.diff import Delta, diff, other_boot
+from heaptop.assemble import Assembler
 from heaptop.backend.base import Backend
-from heaptop.model import ProcessId, Snapshot
+from heaptop.errors import UsageError
+from heaptop.model import Buffer, ProcessId, Snapshot
+
+TREND_POINTS: Final = 60
+"""How many refreshes a trend goes back."""
+
+GONE_REFRESHES: Final = 3
+"""For how many refreshes a buffer that is gone is still told of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one refresh cost: wall time of capture and assembly, and heaptop's own CPU use since the last one (0..1+)."""
+    """What one refresh cost: wall time of capture and assembly, and own CPU use since the last one (0..1+)."""
 
     capture_s: float
     assemble_s: float
@@ -36,7 +48,7 @@ class History:
 
     `first_seen` by inode (for buffers alive now), `gone` inodes with the time they were first missed (kept for three
     refreshes), `last_holders` by inode: comms of those who held it when it was last held, `growth_bytes` RSS now less
-    RSS when the process was first seen.
+    RSS when the process was first seen. A process is forgotten once it has held nothing for a whole trend.
     """
 
     first_seen: Mapping[int, float]
@@ -46,6 +58,7 @@ class History:
     heap_trend_bytes: Mapping[str, tuple[int, ...]]
     process_trend_bytes: Mapping[ProcessId, tuple[int, ...]]
     total_trend_bytes: tuple[int, ...]
+    exporter_trend_bytes: Mapping[str | None, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +76,39 @@ class Update:
 class Session:
     """Refreshes from a backend. Not safe for use by two threads at once; the app calls it from its one poller."""
 
-    def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds since the epoch (an argument, so that tests and recordings have their own)."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        backend: Backend,
+        clock: Callable[[], float],
+        *,
+        cpu_clock: Callable[[], float] = time.process_time,
+        timer: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`clock` gives seconds since the epoch (an argument, so that tests and recordings have their own); it is asked
+        only where a capture does not tell its time. `cpu_clock` is the CPU time of this process, `timer` only rises.
+        """
+        self._backend = backend
+        self._clock = clock
+        self._cpu_clock = cpu_clock
+        self._timer = timer
+        self._cpu_s = cpu_clock()
+        self._wall_s = timer()
+        self._assembler = Assembler()
+        self._memory = _Memory()
+        self._number = 0
+        self._marks = 0
+        self._snapshot: Snapshot | None = None
+        self._mark: Mark | None = None
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest snapshot; None before the first refresh."""
+        return self._snapshot
+
+    @property
+    def mark(self) -> Mark | None:
+        """The mark that is set."""
+        return self._mark
 
     def refresh(self) -> Update:
         """Capture, assemble, compare.
@@ -73,8 +116,164 @@ class Session:
         Raises:
             SourceError, RecordingError: as `Backend.capture`.
         """
-        raise NotImplementedError
+        began = self._timer()
+        capture = self._backend.capture()
+        captured = self._timer()
+        snapshot = self._assembler.assemble(capture)
+        assembled = self._timer()
+        before, self._snapshot = self._snapshot, snapshot
+        self._number += 1
+        # Nothing is new at the first look: there is nothing to compare with.
+        delta = diff(before or snapshot, snapshot)
+        now = self._now(snapshot)
+        if before is None or other_boot(before, snapshot):
+            self._memory = _Memory()
+            self._memory.begin(snapshot, now)
+        else:
+            self._memory.follow(snapshot, delta, now)
+        return Update(
+            snapshot=snapshot,
+            delta=delta,
+            since_mark=None if self._mark is None else diff(self._mark.snapshot, snapshot),
+            history=self._memory.history(),
+            cost=Cost(captured - began, assembled - captured, self._cpu_share()),
+            number=self._number,
+        )
 
     def set_mark(self, label: str | None = None) -> Mark:
-        """Remember the newest snapshot (the first refresh must have happened); labels go A, B, C…"""
-        raise NotImplementedError
+        """Remember the newest snapshot (the first refresh must have happened); labels go A, B, C and on.
+
+        Raises:
+            UsageError: nothing has been captured yet.
+        """
+        if self._snapshot is None:
+            raise UsageError("cannot set a mark", "nothing has been captured yet", "wait for the first capture")
+        if label is None:
+            label = _label(self._marks)
+            self._marks += 1
+        self._mark = Mark(label, self._snapshot, self._now(self._snapshot))
+        return self._mark
+
+    def clear_mark(self) -> None:
+        """Forget the mark."""
+        self._mark = None
+
+    def _now(self, snapshot: Snapshot) -> float:
+        return self._clock() if snapshot.captured_at is None else snapshot.captured_at
+
+    def _cpu_share(self) -> float:
+        cpu_s, wall_s = self._cpu_clock(), self._timer()
+        used_s, passed_s = cpu_s - self._cpu_s, wall_s - self._wall_s
+        self._cpu_s, self._wall_s = cpu_s, wall_s
+        return used_s / passed_s if passed_s > 0 else 0.0
+
+
+def _label(number: int) -> str:
+    """A to Z, then AA, AB and on."""
+    label = ""
+    while number >= 0:
+        label = chr(ord("A") + number % 26) + label
+        number = number // 26 - 1
+    return label
+
+
+Name = TypeVar("Name")
+
+
+class _Trends(Generic[Name]):
+    """The last `TREND_POINTS` sizes of each name. One that is absent has 0, and is forgotten once all are."""
+
+    def __init__(self) -> None:
+        self._points: dict[Name, deque[int]] = {}
+
+    def add(self, sizes: Iterable[tuple[Name, int]]) -> None:
+        now = dict(sizes)
+        for name in now.keys() - self._points.keys():
+            self._points[name] = deque(maxlen=TREND_POINTS)
+        for name, points in list(self._points.items()):
+            points.append(now.get(name, 0))
+            if name not in now and not any(points):
+                del self._points[name]
+
+    def __contains__(self, name: Name) -> bool:
+        return name in self._points
+
+    def values(self) -> dict[Name, tuple[int, ...]]:
+        return {name: tuple(points) for name, points in self._points.items()}
+
+
+@dataclass(slots=True)
+class _Gone:
+    """A buffer that was missed: if a later capture has it after all (captures are not atomic), it is no new one."""
+
+    missed_at: float
+    first_seen: float
+    refreshes: int = 0
+
+
+class _Memory:
+    """What a session remembers of one boot. Costs what changed, plus one copy of each mapping per refresh: a `History`
+    that was handed over never changes.
+    """
+
+    def __init__(self) -> None:
+        self._first_seen: dict[int, float] = {}
+        self._gone: dict[int, _Gone] = {}
+        self._last_holders: dict[int, tuple[str, ...]] = {}
+        self._base_bytes: dict[ProcessId, int] = {}
+        self._growth: dict[ProcessId, int] = {}
+        self._heaps: _Trends[str] = _Trends()
+        self._exporters: _Trends[str | None] = _Trends()
+        self._processes: _Trends[ProcessId] = _Trends()
+        self._total: deque[int] = deque(maxlen=TREND_POINTS)
+
+    def begin(self, snapshot: Snapshot, now: float) -> None:
+        """The first look at this boot."""
+        self._first_seen = dict.fromkeys((buffer.inode for buffer in snapshot.buffers), now)
+        self._note_holders(snapshot.buffers)
+        self._note_sizes(snapshot)
+
+    def follow(self, snapshot: Snapshot, delta: Delta, now: float) -> None:
+        """Every later look."""
+        for inode, gone in list(self._gone.items()):
+            gone.refreshes += 1
+            if gone.refreshes >= GONE_REFRESHES:
+                del self._gone[inode]
+                self._last_holders.pop(inode, None)
+        for buffer in delta.gone:
+            self._gone[buffer.inode] = _Gone(now, self._first_seen.pop(buffer.inode, now))
+        for buffer in delta.new:
+            back = self._gone.pop(buffer.inode, None)
+            self._first_seen[buffer.inode] = now if back is None else back.first_seen
+        self._note_holders(chain(delta.new, (buffer for _, buffer in delta.changed)))
+        self._note_sizes(snapshot)
+
+    def history(self) -> History:
+        """A copy of it all."""
+        return History(
+            first_seen=dict(self._first_seen),
+            gone={inode: gone.missed_at for inode, gone in self._gone.items()},
+            last_holders=dict(self._last_holders),
+            growth_bytes=self._growth,
+            heap_trend_bytes=self._heaps.values(),
+            process_trend_bytes=self._processes.values(),
+            total_trend_bytes=tuple(self._total),
+            exporter_trend_bytes=self._exporters.values(),
+        )
+
+    def _note_holders(self, buffers: Iterable[Buffer]) -> None:
+        for buffer in buffers:
+            if buffer.holders:
+                self._last_holders[buffer.inode] = tuple(holder.comm for holder in buffer.holders)
+
+    def _note_sizes(self, snapshot: Snapshot) -> None:
+        rss = {process.id: process.rss_bytes for process in snapshot.processes}
+        self._processes.add(rss.items())
+        bases = self._base_bytes
+        self._base_bytes = {process: size for process, size in bases.items() if process in self._processes}
+        for process, size in rss.items():
+            self._base_bytes.setdefault(process, size)
+        self._growth = {process: size - self._base_bytes[process] for process, size in rss.items()}
+        self._heaps.add((heap.name, heap.size_bytes) for heap in snapshot.heaps if heap.size_bytes is not None)
+        self._exporters.add((total.name, total.size_bytes) for total in snapshot.exporters)
+        self._total.append(snapshot.size_bytes)

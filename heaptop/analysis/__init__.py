@@ -1,0 +1,1 @@
+"""What can be told from snapshots alone: pure functions over the model."""

@@ -1,8 +1,12 @@
 """What changed between two snapshots."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from heaptop.model import Buffer, Snapshot
+
+_INODE = attrgetter("inode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +25,44 @@ class Delta:
 
 def diff(before: Snapshot, now: Snapshot) -> Delta:
     """Compare by inode. Snapshots of two boots (boot ids known and different) have nothing in common: all of `before`
-    is gone, all of `now` is new."""
-    raise NotImplementedError
+    is gone, all of `now` is new.
+    """
+    if other_boot(before, now):
+        return _delta(now.buffers, before.buffers, ())
+    if before.buffers is now.buffers:
+        return Delta((), (), (), 0, 0)
+    old = dict(zip(map(_INODE, before.buffers), before.buffers, strict=True))
+    # A live session hands over the very same object for a buffer that did not change: most end at the first test.
+    touched = [buffer for buffer in now.buffers if old.pop(buffer.inode, None) is not buffer]
+    if not touched:
+        return _delta((), tuple(old.values()), ())
+    previous = {buffer.inode: buffer for buffer in before.buffers}
+    new = tuple(buffer for buffer in touched if buffer.inode not in previous)
+    pairs = ((previous[buffer.inode], buffer) for buffer in touched if buffer.inode in previous)
+    return _delta(new, tuple(old.values()), tuple(pair for pair in pairs if is_changed(*pair)))
+
+
+def other_boot(before: Snapshot, now: Snapshot) -> bool:
+    """Whether the two are known to be of different boots, so that equal inodes mean nothing."""
+    return None not in (before.boot_id, now.boot_id) and before.boot_id != now.boot_id
+
+
+def is_changed(before: Buffer, now: Buffer) -> bool:
+    """Whether size, name, references or holders differ. Fences come and go with every frame and do not count."""
+    return (
+        before.size_bytes != now.size_bytes
+        or before.file_count != now.file_count
+        or before.hidden_refs != now.hidden_refs
+        or before.name != now.name
+        or before.attachments != now.attachments
+        or before.holders != now.holders
+    )
+
+
+def _delta(new: tuple[Buffer, ...], gone: tuple[Buffer, ...], changed: tuple[tuple[Buffer, Buffer], ...]) -> Delta:
+    grown = _size(now for _, now in changed) - _size(before for before, _ in changed)
+    return Delta(new, gone, changed, _size(new) - _size(gone) + grown, len(new) - len(gone))
+
+
+def _size(buffers: Iterable[Buffer]) -> int:
+    return sum(buffer.size_bytes or 0 for buffer in buffers)
