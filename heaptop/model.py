@@ -65,7 +65,8 @@ class ProcessId:
 @dataclass(frozen=True, slots=True)
 class FdRef:
     """A descriptor that refers to a buffer. `tid` is None in the process's own table, else the thread with a table of
-    its own. `flags` are those of open(2) as fdinfo has them (access mode, O_CLOEXEC)."""
+    its own. `flags` are those of open(2) as fdinfo has them (access mode, O_CLOEXEC).
+    """
 
     fd: int
     tid: int | None = None
@@ -173,7 +174,8 @@ class ExporterTotal:
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that holds buffers. RSS counts a buffer once, whole; PSS divides it by the number of processes that
-    hold it, as Android's dmabuf_dump has both. `inodes` are the buffers, rising."""
+    hold it, as Android's dmabuf_dump has both. `inodes` are the buffers, rising.
+    """
 
     id: ProcessId
     comm: str
@@ -236,7 +238,8 @@ class Memory:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that one capture tells. Tuples are in a fixed order: heaps, exporters and areas by name, buffers by inode,
-    processes by pid."""
+    processes by pid.
+    """
 
     source: str
     kernel: str | None

@@ -15,7 +15,7 @@ SIZE_BYTES_MAX: Final = (1 << 64) - 1
 """The largest length an ALLOC request can hold: `len` is a `__u64` (uapi/linux/dma-heap.h, 5.6 to 7.3)."""
 
 
-def format_size(size_bytes: int | float | None) -> str:
+def format_size(size_bytes: float | None) -> str:
     """Bytes as `1.50 MiB`; `~` where the size is not known.
 
     >>> format_size(1572864)
@@ -35,7 +35,7 @@ def format_size(size_bytes: int | float | None) -> str:
     return f"{sign}{size:.{digits}f} {_UNITS[unit]}"
 
 
-def format_delta(size_bytes: int | float | None) -> str:
+def format_delta(size_bytes: float | None) -> str:
     """A difference in bytes, always with its sign: `+4.00 MiB`, `-16.0 KiB`, `0 B`.
 
     >>> format_delta(-16384)

@@ -11,7 +11,10 @@ CAPTURES = tuple(sorted(path.name.removesuffix(".tar.gz") for path in CAPTURES_D
 
 @dataclass(frozen=True, slots=True)
 class TrueHolder:
-    """One row of `truth.json`: who holds which buffer, and how. `name` is None where never set, `fd` None where none."""
+    """One row of `truth.json`: who holds which buffer, and how.
+
+    `name` is None where never set, `fd` where there is none.
+    """
 
     pid: int
     tid: int
