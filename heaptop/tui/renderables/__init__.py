@@ -1,0 +1,1 @@
+"""Pure drawing: numbers in, text out. No app, no widget, no colour."""
