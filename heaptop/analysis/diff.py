@@ -32,14 +32,16 @@ def diff(before: Snapshot, now: Snapshot) -> Delta:
     if before.buffers is now.buffers:
         return Delta((), (), (), 0, 0)
     old = dict(zip(map(_INODE, before.buffers), before.buffers, strict=True))
-    # A live session hands over the very same object for a buffer that did not change: most end at the first test.
-    touched = [buffer for buffer in now.buffers if old.pop(buffer.inode, None) is not buffer]
-    if not touched:
-        return _delta((), tuple(old.values()), ())
-    previous = {buffer.inode: buffer for buffer in before.buffers}
-    new = tuple(buffer for buffer in touched if buffer.inode not in previous)
-    pairs = ((previous[buffer.inode], buffer) for buffer in touched if buffer.inode in previous)
-    return _delta(new, tuple(old.values()), tuple(pair for pair in pairs if is_changed(*pair)))
+    # A live session hands over the very same object for a buffer that did not change: most end at this test.
+    touched = [buffer for buffer in now.buffers if old.get(buffer.inode) is not buffer]
+    new = tuple(buffer for buffer in touched if buffer.inode not in old)
+    pairs = ((old[buffer.inode], buffer) for buffer in touched if buffer.inode in old)
+    changed = tuple(pair for pair in pairs if is_changed(*pair))
+    gone: tuple[Buffer, ...] = ()
+    if len(before.buffers) + len(new) != len(now.buffers):
+        missing = old.keys() - set(map(_INODE, now.buffers))
+        gone = tuple(old[inode] for inode in sorted(missing))
+    return _delta(new, gone, changed)
 
 
 def other_boot(before: Snapshot, now: Snapshot) -> bool:
