@@ -1,0 +1,49 @@
+"""`heaptop` without a verb: opens the app. It alone loads Textual, and only when it is to be shown."""
+
+import os
+import sys
+
+from heaptop.backend.select import open_backend
+from heaptop.cli.parser import VERBS, Options
+from heaptop.errors import UsageError
+
+INTERVAL_S: float = 1.0
+"""How often the app looks where `--interval` says nothing."""
+
+
+def run(options: Options) -> int:
+    """Open the app; returns its exit code.
+
+    Raises:
+        UsageError: there is no terminal to show it on, or the filter cannot be taken.
+        SourceError, RecordingError: the source cannot be opened.
+    """
+    if not _on_a_terminal():
+        verbs = ", ".join(verb.name for verb in VERBS)
+        raise UsageError("the app needs a terminal", "stdin or stdout is none, or TERM is dumb", f"use a verb: {verbs}")
+    if options.filter is not None:
+        from heaptop.analysis.filter import compile_filter
+
+        compile_filter(options.filter)  # a wrong one is told here, in words, rather than inside the app
+    if options.no_color:
+        os.environ["NO_COLOR"] = "1"
+    found = open_backend(options.backend, root=options.root, readonly=options.readonly)
+    try:
+        from heaptop.tui.app import run_app
+
+        return run_app(
+            found.backend,
+            note=found.note,
+            interval_s=options.interval or INTERVAL_S,
+            readonly=options.readonly,
+            filter_text=options.filter,
+            theme=None,
+        )
+    finally:
+        found.backend.close()
+
+
+def _on_a_terminal() -> bool:
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    return os.environ.get("TERM", "dumb") not in {"dumb", ""}

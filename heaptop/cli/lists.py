@@ -1,0 +1,154 @@
+"""The verbs that print a list: heaps, buffers, processes, cma. Once, or again and again with `--interval`."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from heaptop.analysis.filter import Filter, FilterContext, compile_filter
+from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
+from heaptop.assemble import assemble
+from heaptop.backend.base import Backend
+from heaptop.cli.output import emit, look_of, narrate_gaps
+from heaptop.cli.parser import Options
+from heaptop.cli.source import opened
+from heaptop.errors import Exit
+from heaptop.model import Buffer, ExporterTotal, Heap, Snapshot
+
+TEXT_ORDER: Final[Mapping[str, str]] = {"heaps": "-size", "buffers": "-size", "processes": "-rss", "cma": "name"}
+"""How text is sorted where `--sort` says nothing: the largest first. JSON and CSV keep the model's order."""
+
+
+KEYS: Final[Mapping[str, Mapping[str, object]]] = {
+    "heaps": HEAP_KEYS,
+    "buffers": buffer_keys({}),
+    "processes": PROCESS_KEYS,
+    "cma": CMA_KEYS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look at the source, and what a session knows from earlier ones (nothing where there is no session)."""
+
+    snapshot: Snapshot
+    first_seen: Mapping[int, float] = MappingProxyType({})
+    new: frozenset[int] = frozenset()
+
+
+def run(options: Options) -> int:
+    """Print the list that `options.verb` names.
+
+    Raises:
+        UsageError: the filter or the sort key cannot be taken.
+        SourceError, RecordingError: the source cannot be opened, or is gone.
+    """
+    verb = options.verb or "buffers"
+    chosen = None if options.filter is None else compile_filter(options.filter)
+    if options.sort is not None:
+        sort_rows((), KEYS[verb], options.sort)  # an unknown key is told before the source is touched
+    with opened(options) as backend:
+        for number, sight in enumerate(_sights(backend, options.interval)):
+            shown = shape(sight, verb, chosen, options.sort or _default_order(options, verb))
+            emit(render(shown, options, number))
+            if not options.json:
+                narrate_gaps(shown.snapshot)
+    return Exit.OK
+
+
+def _default_order(options: Options, verb: str) -> str | None:
+    return None if options.json or options.csv else TEXT_ORDER[verb]
+
+
+def _sights(backend: Backend, interval_s: float | None) -> Iterator[Sight]:
+    """One look, or with an interval one after the other until somebody ends it."""
+    if interval_s is None:
+        yield Sight(assemble(backend.capture()))
+        return
+    from heaptop.session import Session
+
+    session = Session(backend, time.time)
+    while True:
+        started = time.monotonic()
+        update = session.refresh()
+        yield Sight(update.snapshot, update.history.first_seen, frozenset(buffer.inode for buffer in update.delta.new))
+        time.sleep(max(0.0, started + interval_s - time.monotonic()))
+
+
+def shape(sight: Sight, verb: str, chosen: Filter | None, order: str | None) -> Sight:
+    """What is to be shown: filtered, then sorted by `order`. Sums are over what is left."""
+    snapshot = sight.snapshot
+    if chosen is not None:
+        snapshot = _filtered(sight, verb, chosen)
+    if order is not None:
+        match verb:
+            case "heaps":
+                snapshot = replace(snapshot, heaps=sort_rows(snapshot.heaps, HEAP_KEYS, order))
+            case "buffers":
+                keys = buffer_keys(sight.first_seen)
+                snapshot = replace(snapshot, buffers=sort_rows(snapshot.buffers, keys, order))
+            case "processes":
+                snapshot = replace(snapshot, processes=sort_rows(snapshot.processes, PROCESS_KEYS, order))
+            case _:
+                snapshot = replace(snapshot, cma=sort_rows(snapshot.cma, CMA_KEYS, order))
+    return replace(sight, snapshot=snapshot)
+
+
+def _filtered(sight: Sight, verb: str, chosen: Filter) -> Snapshot:
+    snapshot = sight.snapshot
+    context = FilterContext(
+        now=snapshot.captured_at,
+        first_seen=sight.first_seen,
+        new=sight.new,
+        uids={process.id: process.uid for process in snapshot.processes if process.uid is not None},
+    )
+    if verb == "processes":
+        by_inode = {buffer.inode: buffer for buffer in snapshot.buffers}
+        kept = tuple(process for process in snapshot.processes if chosen.matches_process(process, by_inode, context))
+        held = {inode for process in kept for inode in process.inodes}
+        return replace(snapshot, processes=kept, buffers=tuple(b for b in snapshot.buffers if b.inode in held))
+    buffers = tuple(buffer for buffer in snapshot.buffers if chosen.matches(buffer, context))
+    return replace(
+        snapshot,
+        buffers=buffers,
+        heaps=tuple(_recounted(heap, buffers) for heap in snapshot.heaps),
+        exporters=tuple(total for old in snapshot.exporters if (total := _exporter_total(old, buffers)).buffers),
+    )
+
+
+def _recounted(heap: Heap, buffers: tuple[Buffer, ...]) -> Heap:
+    """The heap with the figures of `buffers` alone; a heap whose buffers cannot be told stays so."""
+    if heap.buffers is None:
+        return heap
+    mine = [buffer for buffer in buffers if buffer.heap == heap.name]
+    return replace(heap, buffers=len(mine), size_bytes=sum(buffer.size_bytes or 0 for buffer in mine))
+
+
+def _exporter_total(total: ExporterTotal, buffers: tuple[Buffer, ...]) -> ExporterTotal:
+    mine = [buffer for buffer in buffers if buffer.exporter == total.name]
+    return replace(total, buffers=len(mine), size_bytes=sum(buffer.size_bytes or 0 for buffer in mine))
+
+
+def render(sight: Sight, options: Options, number: int = 0) -> str:
+    """The text of one look; `number` counts the looks of a stream from 0."""
+    verb = options.verb or "buffers"
+    streaming = options.interval is not None
+    if options.json:
+        from heaptop.report import json
+
+        document = json.document(sight.snapshot, (verb,), sight.first_seen)
+        return json.dumps_line(document) if streaming else json.dumps(document)
+    if options.csv:
+        from heaptop.report import csv
+        from heaptop.report.moment import timestamp
+
+        moment = timestamp(sight.snapshot.captured_at)
+        lines = csv.table(sight.snapshot, verb)
+        if streaming:  # a column more tells the looks apart, and only the first has the header
+            lines = [("captured_at" if index == 0 else moment, *line) for index, line in enumerate(lines)]
+        return csv.dumps(lines[1:] if number else lines)
+    from heaptop.report import text
+
+    block = text.LISTS[verb](sight.snapshot, look_of(options))
+    return f"\n{block}" if number else block

@@ -1,0 +1,112 @@
+"""Runs a verb and ends it well: errors as one line, signals and a closed stdout without a traceback."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from heaptop.cli import parser
+from heaptop.cli.parser import Options
+from heaptop.errors import Exit, FilterError, HeaptopError, UsageError
+from heaptop.units import printable
+
+
+class _Terminated(BaseException):
+    """SIGTERM or SIGHUP came: everything is given back on the way out, as for KeyboardInterrupt."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code. stdout is data, stderr narration."""
+    received: list[int] = []
+
+    def terminate(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        raise _Terminated
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, terminate)
+    _prepare_stdout()
+    options: Options | None = None
+    try:
+        try:
+            options = parser.parse(list(arguments))
+            code = _run(options)
+        except SystemExit as done:  # argparse's way to end after --help and --version
+            code = int(done.code or 0)
+        sys.stdout.flush()
+    except HeaptopError as error:
+        return _complain(error, options)
+    except BrokenPipeError:
+        _discard_stdout()
+        return Exit.OK
+    except KeyboardInterrupt:
+        _discard_stdout()
+        return Exit.INTERRUPTED
+    except _Terminated:
+        _discard_stdout()
+        return 128 + received[0]
+    return code
+
+
+def _run(options: Options) -> int:
+    match options.verb:
+        case None:
+            from heaptop.cli import app
+
+            return app.run(options)
+        case "heaps" | "buffers" | "processes" | "cma":
+            from heaptop.cli import lists
+
+            return lists.run(options)
+        case "capture":
+            from heaptop.cli import record
+
+            return record.run(options)
+        case "alloc":
+            from heaptop.cli import alloc
+
+            return alloc.run(options)
+        case "doctor":
+            from heaptop.cli import doctor
+
+            return doctor.run(options)
+        case "completion":
+            from heaptop.cli import completion
+
+            return completion.run(options)
+    raise UsageError(f"no verb {options.verb}")
+
+
+def _prepare_stdout() -> None:
+    if sys.stdout is None:  # started with a closed stdout: there is nobody to tell
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_stdout() -> None:
+    """Whatever is still buffered for a reader that is gone goes nowhere, so that the interpreter's last flush is quiet."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _complain(error: HeaptopError, options: Options | None) -> int:
+    lines = [f"heaptop: {printable(str(error))}"]
+    if isinstance(error, FilterError) and options is not None and options.filter is not None:
+        lines += [f"  {printable(options.filter)}", "  " + " " * len(printable(options.filter[: error.position])) + "^"]
+    try:
+        sys.stdout.flush()
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+    return error.exit_code

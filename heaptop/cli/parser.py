@@ -1,0 +1,275 @@
+"""The command line's grammar: the verbs and what each takes. The help, the completion and the manpage come from it.
+
+Common options may stand before or after the verb. A verb takes only those it has a use for: one that would do nothing
+is refused, not ignored.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from heaptop.errors import UsageError
+from heaptop.units import parse_duration, parse_size, printable
+
+INTERVAL_S_MIN: Final = 0.1
+INTERVAL_S_MAX: Final = 86_400.0
+HOLD_S_MAX: Final = 365 * 86_400.0
+COUNT_MAX: Final = 1_000_000
+NAME_BYTES_MAX: Final = 31
+"""A buffer's name without its NUL: DMA_BUF_NAME_LEN is 32 (uapi/linux/dma-buf.h, 5.3 to 7.3)."""
+
+SHELLS: Final = ("bash", "zsh", "fish")
+SOURCES: Final = ("auto", "kernel", "emulator", "emulator:steady", "emulator:leak-fd", "replay:")
+
+
+class Options(argparse.Namespace):
+    """What was asked for. Attributes that the command line did not set keep the defaults written here."""
+
+    verb: str | None = None
+    backend: str = "auto"
+    root: str = "/"
+    readonly: bool = False
+    no_color: bool = False
+    json: bool = False
+    csv: bool = False
+    filter: str | None = None
+    sort: str | None = None
+    interval: float | None = None
+    path: str = ""
+    heap: str = ""
+    size: int = 0
+    count: int = 1
+    name: bytes | None = None
+    pattern: str | None = None
+    hold: float | None = None
+    force: bool = False
+    shell: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb: its line of help, the common options that it takes, and what adds its own arguments."""
+
+    name: str
+    help: str
+    common: tuple[str, ...]
+    arguments: Callable[[argparse.ArgumentParser], None] | None = None
+
+
+def interval(text: str) -> float:
+    """Seconds between two looks.
+
+    Raises:
+        UsageError: not a duration, or outside 100 ms to one day.
+    """
+    seconds = _duration("--interval", text)
+    if not INTERVAL_S_MIN <= seconds <= INTERVAL_S_MAX:
+        raise UsageError(
+            f"--interval {text}", "an interval is at least 100 ms and at most 1 d", "write one like 500ms, 2s or 1m"
+        )
+    return seconds
+
+
+def hold(text: str) -> float:
+    """Seconds to hold test buffers.
+
+    Raises:
+        UsageError: not a duration, or longer than a year.
+    """
+    seconds = _duration("--hold", text)
+    if seconds > HOLD_S_MAX:
+        raise UsageError(f"--hold {text}", "more than a year", "leave it out to hold until interrupted")
+    return seconds
+
+
+def _duration(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(option, printable(str(error))) from error
+
+
+def size(text: str) -> int:
+    """Bytes of a buffer to allocate.
+
+    Raises:
+        UsageError: not a size, 0, negative, or more than a heap can be asked for.
+    """
+    if text.startswith("-"):
+        raise UsageError(f"SIZE {printable(text)}", "a size cannot be negative", "write one like 4096, 64K or 1.5M")
+    try:
+        size_bytes = parse_size(text)
+    except (ValueError, OverflowError) as error:
+        raise UsageError("SIZE", printable(str(error))) from error
+    if size_bytes == 0:
+        raise UsageError(f"SIZE {printable(text)}", "a buffer has at least 1 byte (a heap answers EINVAL to 0)")
+    return size_bytes
+
+
+def count(text: str) -> int:
+    """How many buffers to allocate.
+
+    Raises:
+        UsageError: not a whole number from 1 to a million.
+    """
+    if not re.fullmatch(r"[0-9]{1,7}", text, re.ASCII) or not 1 <= int(text) <= COUNT_MAX:
+        raise UsageError(f"--count {printable(text)}", f"not a whole number from 1 to {COUNT_MAX}")
+    return int(text)
+
+
+def buffer_name(text: str) -> bytes:
+    """A buffer's name, as the bytes the shell gave.
+
+    Raises:
+        UsageError: longer than the kernel takes.
+    """
+    name = text.encode("utf-8", "surrogateescape")
+    if len(name) > NAME_BYTES_MAX:
+        raise UsageError("--name", f"{len(name)} bytes; a buffer's name has at most {NAME_BYTES_MAX}")
+    return name
+
+
+COMMON: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
+    "backend": (
+        ("-b", "--backend"),
+        {"metavar": "SOURCE", "help": "auto, kernel, emulator[:SCENARIO] or replay:PATH (default: auto)"},
+    ),
+    "root": (
+        ("--root",),
+        {"metavar": "DIR", "help": "where /proc, /sys and /dev of the kernel are found (default: /)"},
+    ),
+    "readonly": (("--readonly",), {"action": "store_true", "help": "allocate nothing and write to no device"}),
+    "no_color": (("--no-color",), {"action": "store_true", "help": "no colour (as NO_COLOR in the environment)"}),
+    "json": (("--json",), {"action": "store_true", "help": "print JSON (schema heaptop/1)"}),
+    "csv": (("--csv",), {"action": "store_true", "help": "print CSV with a header line"}),
+    "filter": (("--filter",), {"metavar": "EXPR", "help": "show only what matches, like 'size>1M and holder:camera'"}),
+    "sort": (("--sort",), {"metavar": "KEY", "help": "sort by this column; -KEY reverses"}),
+    "interval": (("--interval",), {"metavar": "S", "type": interval, "help": "look again every S seconds"}),
+}
+
+_ALWAYS: Final = ("backend", "root", "readonly", "no_color")
+
+
+def _capture_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH", help="a folder, or a tar if it ends in .tar, .tar.gz or .tar.xz")
+
+
+def _alloc_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("heap", metavar="HEAP", help="the heap to ask")
+    parser.add_argument("size", metavar="SIZE", type=size, help="bytes, or a number with K, M or G")
+    parser.add_argument("--count", metavar="N", type=count, help="how many buffers (default: 1)")
+    parser.add_argument("--name", metavar="TEXT", type=buffer_name, help="name them (at most 31 bytes)")
+    parser.add_argument("--pattern", metavar="P", help="fill them: zero, ff, count, or bytes in hex like deadbeef")
+    parser.add_argument(
+        "--hold", metavar="DURATION", type=hold, help="free them after this time (default: when interrupted)"
+    )
+    parser.add_argument("--force", action="store_true", help="allocate more than half of the memory available")
+
+
+def _completion_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
+
+
+_LIST: Final = (*_ALWAYS, "json", "csv", "filter", "sort", "interval")
+
+VERBS: Final = (
+    Verb("heaps", "print the heaps: buffers and bytes of each, and of other exporters", _LIST),
+    Verb("buffers", "print every buffer and who holds it", _LIST),
+    Verb("processes", "print the processes that hold buffers, with RSS and PSS", _LIST),
+    Verb("cma", "print the CMA areas: a map of each, and its free runs", (*_ALWAYS, "json", "csv", "sort", "interval")),
+    Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv"), _capture_arguments),
+    Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), _alloc_arguments),
+    Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv")),
+    Verb("completion", "print the completion script of a shell", ("no_color",), _completion_arguments),
+)
+APP: Final = Verb("", "the app", (*_ALWAYS, "filter", "interval"))
+"""What no verb stands for."""
+
+EPILOG: Final = (
+    "Without a verb heaptop opens the app. Exit codes: 0 fine, 1 a check failed, 2 usage, 3 permission or kernel "
+    "support missing, 4 bad recording, 130 interrupted. `heaptop VERB --help` tells the options of a verb."
+)
+
+
+def closest(word: str, among: Iterable[str]) -> str:
+    """`did you mean system?`, or the choices where none is near."""
+    import difflib
+
+    choices = sorted(among)
+    near = difflib.get_close_matches(word, choices, n=1)
+    if near:
+        return f"did you mean {printable(near[0])}?"
+    return "choose from " + ", ".join(printable(choice) for choice in choices) if choices else ""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are `UsageError`s, and to which `-5` and `-4K` are values, never options."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **arguments)
+        self._negative_number_matcher = re.compile(r"^-[0-9.]")
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(printable(message.removeprefix("argument ")), remedy=f"see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            noun = str(action.metavar or action.dest).lower()
+            raise UsageError(f"no {noun} {printable(str(value))!r}", remedy=closest(str(value), action.choices))
+
+
+class _Version(argparse.Action):
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**{**arguments, "nargs": 0})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            number = version("heaptop")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        parser.exit(message=f"heaptop {number}\n")
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(prog="heaptop", description="Inspect and debug Linux DMA-BUF heaps.", epilog=EPILOG)
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    _add_common(parser, tuple(COMMON))
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
+    for verb in VERBS:
+        child = verbs.add_parser(verb.name, help=verb.help, description=verb.help[0].upper() + verb.help[1:] + ".")
+        if verb.arguments is not None:
+            verb.arguments(child)
+        _add_common(child, verb.common)
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+    group = parser.add_argument_group("common options")
+    for name in names:
+        flags, arguments = COMMON[name]
+        group.add_argument(*flags, dest=name, **arguments)
+
+
+def parse(arguments: list[str]) -> Options:
+    """Read a command line.
+
+    Raises:
+        UsageError: it cannot be taken.
+        SystemExit: after --help and --version.
+    """
+    options = build().parse_args(arguments, namespace=Options())
+    verb = next((verb for verb in VERBS if verb.name == options.verb), APP)
+    for name in sorted(vars(options).keys() & COMMON.keys()):
+        if name not in verb.common:
+            raise UsageError(
+                f"{COMMON[name][0][-1]} says nothing to {verb.name or verb.help}",
+                remedy=f"see heaptop {verb.name} --help",
+            )
+    if options.json and options.csv:
+        raise UsageError("--json and --csv", "one document has one format")
+    return options

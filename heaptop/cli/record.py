@@ -1,0 +1,45 @@
+"""`heaptop capture`: one capture as a recording."""
+
+from heaptop import recording
+from heaptop.assemble import assemble
+from heaptop.capture import Capture
+from heaptop.cli.output import emit, narrate, narrate_gaps
+from heaptop.cli.parser import Options
+from heaptop.cli.source import opened
+from heaptop.errors import Exit
+from heaptop.model import Snapshot
+
+
+def run(options: Options) -> int:
+    """Write one capture to `options.path`; with --json or --csv, print what exactly that capture tells.
+
+    Raises:
+        SourceError: the source cannot be opened, or is gone.
+        RecordingError: the recording cannot be written.
+    """
+    with opened(options) as backend:
+        capture = backend.capture()
+        recording.write(capture, options.path)
+    snapshot = assemble(capture)
+    narrate(_summary(options.path, capture, snapshot))
+    narrate("note: it holds the names of processes and buffers; look before you share it")
+    if options.json:
+        from heaptop.report import json
+
+        emit(json.dumps(json.document(snapshot, json.LISTS)))
+    elif options.csv:
+        from heaptop.report import csv
+
+        emit(csv.dumps(csv.table(snapshot, "buffers")))
+    else:
+        narrate_gaps(snapshot)
+    return Exit.OK
+
+
+def _summary(path: str, capture: Capture, snapshot: Snapshot) -> str:
+    from heaptop.report.text import counted
+    from heaptop.units import format_size
+
+    size = format_size(snapshot.size_bytes)
+    held = counted(len(capture.processes), "process", "processes")
+    return f"heaptop: wrote {path}: {counted(len(snapshot.buffers), 'buffer')} ({size}), {held} of {capture.source}"
