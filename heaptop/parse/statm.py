@@ -1,0 +1,32 @@
+"""`/proc/P/statm` (fs/proc/array.c proc_pid_statm)."""
+
+import re
+from dataclasses import dataclass
+
+from heaptop.parse.text import error_at
+
+_STATM = re.compile(rb"\d{1,20}(?: \d{1,20}){6}\n?")
+
+
+@dataclass(frozen=True, slots=True)
+class Statm:
+    """Sizes in pages. `lib` and `dt` are always 0."""
+
+    size: int
+    resident: int
+    shared: int
+    text: int
+    lib: int
+    data: int
+    dt: int
+
+
+def parse(data: bytes) -> Statm:
+    """The seven numbers.
+
+    Raises:
+        ParseError: not seven numbers.
+    """
+    if _STATM.fullmatch(data) is None:
+        raise error_at("statm", "not seven numbers", data)
+    return Statm(*map(int, data.split()))
