@@ -1,0 +1,30 @@
+"""The keys that work everywhere. What works only in one view is in that view's BINDINGS; footer and help read both."""
+
+from textual.binding import Binding, BindingType
+
+INTERVALS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, None)
+"""Steps of `+` and `-`; None is by hand."""
+
+APP: list[BindingType] = [
+    Binding("1", "go(1)", "Heaps", show=False),
+    Binding("2", "go(2)", "Buffers", show=False),
+    Binding("3", "go(3)", "Processes", show=False),
+    Binding("4", "go(4)", "CMA", show=False),
+    Binding("6", "go(6)", "Lab", show=False),
+    Binding("tab", "next_view(1)", "Next screen", show=False),
+    Binding("shift+tab", "next_view(-1)", "Previous screen", show=False),
+    Binding("slash", "filter", "filter", key_display="/"),
+    Binding("escape", "back", "Back: close details, the filter, a banner", show=False, key_display="Esc"),
+    Binding("space", "pause", "pause", key_display="Space"),
+    Binding("plus", "interval(1)", "Look less often", show=False, key_display="+"),
+    Binding("minus", "interval(-1)", "Look more often", show=False, key_display="-"),
+    Binding("m", "mark", "mark"),
+    Binding("d", "since_mark", "since mark"),
+    Binding("w", "write_capture", "Write a capture", show=False),
+    Binding("a", "go(6)", "allocate"),
+    Binding("f5", "refresh_now", "Look now", show=False, key_display="F5"),
+    Binding("f12", "screenshot_file", "Save a picture of the screen (SVG)", show=False, key_display="F12"),
+    Binding("ctrl+p", "command_palette", "Palette: all commands", show=False, key_display="ctrl+p"),
+    Binding("q", "quit", "quit"),
+    Binding("question_mark", "help", "help", key_display="?"),
+]

@@ -1,0 +1,121 @@
+"""The lines around the content: header, tabs, state, footer, each as pieces of plain text. No app needed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from heaptop.analysis.diff import Delta
+from heaptop.tui.renderables.table import fit
+from heaptop.units import format_delta, format_size, printable
+
+STYLES = ("title", "strong", "dim", "warning", "tab", "tab-current", "key", "label")
+"""Style names of pieces; a line widget has a component class `line--NAME` for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Plain text in a named style; a click on it runs `action` if there is one."""
+
+    text: str
+    style: str = ""
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFacts:
+    """What the header tells. `held_at` is the clock time of a pause; `changed` what became of things since."""
+
+    source: str
+    privileges: str
+    gaps: int
+    buffers: int | None
+    size_bytes: int | None
+    rate_per_s: float | None
+    interval: str
+    state: str = ""
+    held_at: str = ""
+    changed: str = ""
+
+
+def spread(left: Sequence[Piece], right: Sequence[Piece], width: int) -> tuple[Piece, ...]:
+    """Left and right pieces on one line; where both do not fit, pieces of the left go from its end, then the right."""
+    left, right = list(left), list(right)
+    while len(left) > 1 and _length(left) + _length(right) + 1 > width:
+        left.pop()
+    while len(right) > 1 and _length(left) + _length(right) + 1 > width:
+        right.pop(0)
+    gap = Piece(" " * max(1, width - _length(left) - _length(right)))
+    return cut([*left, gap, *right], width)
+
+
+def cut(pieces: Sequence[Piece], width: int) -> tuple[Piece, ...]:
+    """The first `width` cells of a line, all text printable."""
+    taken: list[Piece] = []
+    for piece in pieces:
+        text = printable(piece.text)
+        if cell_len(text) >= width:
+            text = fit(text, width)
+        if text:
+            taken.append(Piece(text, piece.style, piece.action))
+        width -= cell_len(text)
+    return tuple(taken)
+
+
+def _length(pieces: Sequence[Piece]) -> int:
+    return sum(cell_len(printable(piece.text)) for piece in pieces)
+
+
+def header_line(facts: HeaderFacts, width: int) -> tuple[Piece, ...]:
+    """`heaptop  kernel 6.12 · root · 2 gaps          56 buffers 128 MiB  +2/s     1 s`."""
+    left = [Piece(" heaptop ", "title"), Piece(f" {facts.source}", "strong")]
+    if facts.privileges:
+        left.append(Piece(f" · {facts.privileges}"))
+    if facts.gaps:
+        plural = "" if facts.gaps == 1 else "s"
+        left.append(Piece(f" · {facts.gaps} gap{plural}", "warning", "app.gaps"))
+    if facts.held_at:
+        right = [Piece(facts.changed, ""), Piece("  "), Piece(f" PAUSED {facts.held_at} ", "warning", "app.pause")]
+        return spread(left, right, width)
+    right = []
+    if facts.rate_per_s:
+        right.append(
+            Piece(f"{facts.rate_per_s:+.0f}/s  " if abs(facts.rate_per_s) >= 1 else f"{facts.rate_per_s:+.1f}/s  ")
+        )
+    if facts.buffers is not None:
+        plural = "" if facts.buffers == 1 else "s"
+        right.insert(0, Piece(f"{facts.buffers:,} buffer{plural} {format_size(facts.size_bytes)}  ", "strong"))
+    right.append(Piece(f"{facts.state or facts.interval} ", "warning" if facts.state else "dim"))
+    return spread(left, right, width)
+
+
+def tabs_line(tabs: Sequence[tuple[int, str]], current: int, width: int) -> tuple[Piece, ...]:
+    """` 1 Heaps  2 Buffers …`; on a narrow screen only the current tab keeps its name."""
+    full = [
+        Piece(f" {number} {title} ", "tab-current" if number == current else "tab", f"app.go({number})")
+        for number, title in tabs
+    ]
+    if _length(full) <= width:
+        return tuple(full)
+    short = [
+        piece if number == current else Piece(f" {number} ", "tab", piece.action)
+        for piece, (number, _) in zip(full, tabs, strict=True)
+    ]
+    return cut(short, width)
+
+
+def key_line(keys: Sequence[tuple[str, str, str]], width: int) -> tuple[Piece, ...]:
+    """` / filter  m mark …` from (key, what, action); the last one (help) always stays, others go from the end."""
+    groups = [(Piece(f" {key}", "key", action), Piece(f" {what} ", "label", action)) for key, what, action in keys]
+    while len(groups) > 1 and sum(_length(group) for group in groups) > width:
+        groups.pop(-2)
+    return cut([piece for group in groups for piece in group], width)
+
+
+def changed_text(delta: Delta) -> str:
+    """`+12 -3 buffers, +48.0 MiB`: what became of buffers between two looks."""
+    counts = [f"+{len(delta.new)}"] if delta.new else []
+    counts += [f"-{len(delta.gone)}"] if delta.gone else []
+    if counts:
+        return f"{' '.join(counts)} buffers, {format_delta(delta.size_bytes)}"
+    return f"{len(delta.changed)} buffers changed" if delta.changed else "nothing changed"

@@ -1,0 +1,122 @@
+"""A view: one screen of the app under its tab, and what it may ask of the shell around it.
+
+The shell calls `show` with each refresh while the view is visible, and once with the newest when it becomes visible.
+A view draws and asks; it never looks at a backend, waits, or starts a thread for a scan.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import ClassVar, Protocol, TypeVar, cast
+
+from textual.containers import Container
+
+from heaptop.analysis.filter import Filter, FilterContext
+from heaptop.backend.base import Allocator, Backend
+from heaptop.model import Buffer, Process, ProcessId
+from heaptop.session import Update
+from heaptop.tui.held import Held
+
+T = TypeVar("T")
+
+
+class Shell(Protocol):
+    """What the app offers to its views."""
+
+    @property
+    def update(self) -> Update | None:
+        """What is shown (while paused: what was newest then). None before the first refresh."""
+
+    @property
+    def buffers(self) -> Mapping[int, Buffer]:
+        """Buffers of the shown update by inode, with those just gone (`History.gone`)."""
+
+    @property
+    def processes(self) -> Mapping[ProcessId, Process]:
+        """Processes of the shown update."""
+
+    @property
+    def filter(self) -> Filter | None:
+        """The filter that is on: the last good one."""
+
+    @property
+    def filter_context(self) -> FilterContext:
+        """What filters need to know besides a buffer, of the shown update."""
+
+    @property
+    def since_mark_only(self) -> bool:
+        """Whether only what changed since the mark is to be shown (`d`)."""
+
+    @property
+    def allocator(self) -> Allocator | None:
+        """Where test buffers can be had; None in `--readonly`, replay and where the source has no heaps."""
+
+    @property
+    def held(self) -> Held:
+        """Heaptop's own test buffers."""
+
+    @property
+    def ascii(self) -> bool:
+        """Whether the terminal shows ASCII only (the shell translates all that is drawn; no view needs to care)."""
+
+    @property
+    def narrow(self) -> bool:
+        """Whether there is no room for a detail pane at the right (under 120 columns)."""
+
+    def now(self) -> float:
+        """Seconds since the epoch of the shown update; ages count up to it."""
+
+    def go(self, number: int) -> None:
+        """Show the view with this number."""
+
+    def go_to_buffer(self, inode: int) -> None:
+        """Show this buffer, selected, in the Buffers view."""
+
+    def go_to_process(self, process: ProcessId) -> None:
+        """Show this process, selected, in the Processes view."""
+
+    def set_filter(self, text: str) -> None:
+        """Replace the filter, as if typed."""
+
+    def refresh_now(self) -> None:
+        """Take a look at once."""
+
+    def submit(self, job: Callable[[Backend], T]) -> "Future[T]":
+        """Run a job in the poller's thread, between two scans (await it with `asyncio.wrap_future`)."""
+
+    def say(self, text: str, *, severity: str = "information") -> None:
+        """Tell the user a line; hostile text is made printable, markup is off."""
+
+    def copy(self, text: str) -> None:
+        """Put text on the clipboard of the terminal and say so."""
+
+
+class View(Container):
+    """A screen under a tab. Subclasses set `title` and `number`, and BINDINGS with the keys that work only there."""
+
+    title: ClassVar[str]
+    number: ClassVar[int]
+
+    @property
+    def shell(self) -> Shell:
+        """The app around this view."""
+        return cast("Shell", self.app)
+
+    def show(self, update: Update) -> None:
+        """Draw this update. Called while visible only; keeps cursor, scroll and selection."""
+        raise NotImplementedError
+
+    def apply_filter(self, filter_: Filter | None) -> None:  # noqa: ARG002 - for views that keep it
+        """The filter changed. By default: draw again with `shell.filter`."""
+        if self.shell.update is not None:
+            self.show(self.shell.update)
+
+    def status_text(self) -> str:
+        """What the state line says about this view: how many of how many, sort, group. May be empty."""
+        return ""
+
+    def focus_content(self) -> None:
+        """Give the keys to the part of the view that should have them when it becomes visible."""
+        for widget in self.query("*"):
+            if widget.focusable:
+                widget.focus()
+                return

@@ -1,0 +1,1 @@
+"""What the shell is made of: table, header, footer, detail pane. Thin: drawing is in renderables."""

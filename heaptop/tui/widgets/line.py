@@ -1,0 +1,67 @@
+"""One line of pieces: header, tabs, state and footer are each one of these."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.strip import Strip
+from textual.widget import Widget
+
+from heaptop.tui.renderables.chrome import STYLES, Piece
+
+Draw = Callable[[int], tuple[Piece, ...]]
+"""Pieces for a width in cells."""
+
+
+class Line(Widget):
+    """Draws what it was last told to, for any width; a click runs the action of the piece under it."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{name}" for name in STYLES}
+    ALLOW_SELECT = False
+
+    def __init__(self, id: str) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._draw: Draw = lambda _width: ()
+        self._pieces: tuple[Piece, ...] = ()
+
+    def tell(self, draw: Draw) -> None:
+        """Draw this from now on."""
+        self._draw = draw
+        pieces = draw(self.size.width)
+        if pieces != self._pieces:
+            self._pieces = pieces
+            self.refresh()
+
+    def on_resize(self) -> None:
+        """The same for another width."""
+        self._pieces = self._draw(self.size.width)
+
+    @property
+    def text(self) -> str:
+        """What it says, as plain text."""
+        return "".join(piece.text for piece in self._pieces)
+
+    def render_line(self, y: int) -> Strip:
+        """The one line."""
+        base, width = self.rich_style, self.size.width
+        if y > 0:
+            return Strip.blank(width, base)
+        segments = [Segment(piece.text, base + self._style(piece.style)) for piece in self._pieces]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"line--{name}", partial=True) if name else Style.null()
+
+    async def on_click(self, event: events.Click) -> None:
+        """Run the action of the piece under the mouse."""
+        x = event.x
+        for piece in self._pieces:
+            length = cell_len(piece.text)
+            if 0 <= x < length:
+                if piece.action:
+                    await self.app.run_action(piece.action)
+                return
+            x -= length

@@ -1,0 +1,295 @@
+"""A table of any number of rows that draws only what is on the screen.
+
+Rows are values of the caller's own type in any sequence (it may be lazy: only visible rows are asked for their cells).
+The cursor belongs to a row's key: a refresh moves neither the cursor on the screen nor the row under it.
+"""
+
+import textwrap
+from collections.abc import Callable, Hashable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from heaptop.tui.renderables.table import STYLES, Column, Placed, column_at, draw_row, draw_titles, fit, place
+from heaptop.units import printable
+
+T = TypeVar("T")
+
+WHEEL_ROWS = 3
+
+
+class Table(ScrollView, Generic[T], can_focus=True):
+    """Virtual table; see the module. The header is line 0 of the widget, rows follow."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "edge(0)", "First", show=False),
+        Binding("end", "edge(1)", "Last", show=False),
+        Binding("left", "expand(False)", "Close row", show=False),
+        Binding("right", "expand(True)", "Open row", show=False),
+        Binding("enter", "choose", "Details"),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *(f"table--{name}" for name in STYLES),
+        *("table--header", "table--sorted", "table--cursor", "table--cursor-blurred"),
+    }
+
+    class Highlighted(Message):
+        """The cursor is on another row."""
+
+        def __init__(self, table: "Table[T]") -> None:
+            super().__init__()
+            self.table = table
+
+    class Chosen(Message):
+        """Enter or a double click on the row under the cursor."""
+
+        def __init__(self, table: "Table[T]") -> None:
+            super().__init__()
+            self.table = table
+
+    class HeaderClicked(Message):
+        """A sortable column's title was clicked."""
+
+        def __init__(self, table: "Table[T]", key: str) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+    class Toggled(Message):
+        """Open (True), close (False) or turn over (None) the row under the cursor."""
+
+        def __init__(self, table: "Table[T]", expand: bool | None) -> None:
+            super().__init__()
+            self.table = table
+            self.expand = expand
+
+    def __init__(
+        self,
+        columns: Sequence[Column[T]],
+        key: Callable[[T], Hashable],
+        *,
+        row_style: Callable[[T], str] = lambda _row: "",
+        id: str | None = None,  # noqa: A002 - Textual's own name for it
+    ) -> None:
+        """`key` gives a row's identity; `row_style` names a style (of `STYLES`) for the whole row, or is empty."""
+        super().__init__(id=id)
+        self.columns: Sequence[Column[T]] = columns
+        self.sorted_by: tuple[str, bool] | None = None
+        self.empty_text = ""
+        self._key = key
+        self._row_style = row_style
+        self._rows: Sequence[T] = ()
+        self._cursor = 0
+        self._cursor_key: Hashable | None = None
+        self._placed: tuple[Placed[T], ...] = ()
+        self._styles: dict[str, Style] = {}
+
+    @property
+    def rows(self) -> Sequence[T]:
+        """The rows as last given."""
+        return self._rows
+
+    @property
+    def cursor_row(self) -> T | None:
+        """The row under the cursor, None in an empty table."""
+        return self._rows[self._cursor] if self._cursor < len(self._rows) else None
+
+    @property
+    def cursor_key(self) -> Hashable | None:
+        """The identity of the row under the cursor."""
+        return self._cursor_key
+
+    @property
+    def cursor_index(self) -> int:
+        """0-based place of the cursor among the rows."""
+        return self._cursor
+
+    def set_rows(self, rows: Sequence[T], *, empty: str = "") -> None:
+        """Replace the rows. The row under the cursor stays where it is on the screen; if it is gone, the row that
+        takes its line has the cursor. `empty` is said where there are none.
+        """
+        line = self._cursor - self._top
+        self._rows = rows
+        self.empty_text = empty
+        found = self._find(self._cursor_key) if self._cursor_key is not None else None
+        self._cursor = max(0, min(self._cursor if found is None else found, len(rows) - 1))
+        self._resize()
+        if found is not None:
+            self._scroll_top(self._cursor - line)
+        self._note_cursor()
+        self.refresh()
+
+    def set_columns(self, columns: Sequence[Column[T]]) -> None:
+        """Replace the columns."""
+        self.columns = columns
+        self._place()
+        self.refresh()
+
+    def set_sort(self, key: str, *, descending: bool) -> None:
+        """Show which column rows are sorted by. Sorting itself is the caller's."""
+        self.sorted_by = (key, descending)
+        self.refresh()
+
+    def select(self, key: Hashable) -> bool:
+        """Move the cursor to the row with this key, if there is one, and show it."""
+        found = self._find(key)
+        if found is None:
+            return False
+        self._move_to(found)
+        return True
+
+    def _find(self, key: Hashable) -> int | None:
+        """Index of the row with this key, looked for from the cursor outwards: it rarely went far."""
+        rows, key_of = self._rows, self._key
+        for distance in range(max(self._cursor + 1, len(rows) - self._cursor)):
+            for index in (self._cursor - distance, self._cursor + distance):
+                if 0 <= index < len(rows) and key_of(rows[index]) == key:
+                    return index
+        return None
+
+    @property
+    def _top(self) -> int:
+        return round(self.scroll_offset.y)
+
+    @property
+    def page_rows(self) -> int:
+        """Rows that fit on the screen below the header."""
+        return max(1, self.scrollable_content_region.height - 1)
+
+    def _resize(self) -> None:
+        self.virtual_size = Size(max(1, self.scrollable_content_region.width), len(self._rows) + 1)
+
+    def _place(self) -> None:
+        self._placed = place(self.columns, self.scrollable_content_region.width)
+
+    def _scroll_top(self, top: int) -> None:
+        """Make `top` the first row shown, at once: an animation would show rows in the wrong place."""
+        self.scroll_to(y=max(0, top), animate=False, force=True)
+
+    def _note_cursor(self) -> None:
+        row = self.cursor_row
+        key = None if row is None else self._key(row)
+        if key != self._cursor_key:
+            self._cursor_key = key
+            self.post_message(self.Highlighted(self))
+
+    def _move_to(self, index: int) -> None:
+        self._cursor = max(0, min(index, len(self._rows) - 1))
+        if self._cursor < self._top:
+            self._scroll_top(self._cursor)
+        elif self._cursor >= self._top + self.page_rows:
+            self._scroll_top(self._cursor - self.page_rows + 1)
+        self._note_cursor()
+        self.refresh()
+
+    def action_move(self, rows: int) -> None:
+        """Cursor up or down."""
+        self._move_to(self._cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        """A screen up or down."""
+        self._move_to(self._cursor + pages * self.page_rows)
+
+    def action_edge(self, end: int) -> None:
+        """To the first or the last row."""
+        self._move_to(len(self._rows) - 1 if end else 0)
+
+    def action_expand(self, expand: bool) -> None:
+        """Open or close a tree row."""
+        if self.cursor_row is not None:
+            self.post_message(self.Toggled(self, expand))
+
+    def action_choose(self) -> None:
+        """Details of the row under the cursor."""
+        if self.cursor_row is not None:
+            self.post_message(self.Chosen(self))
+
+    def on_resize(self) -> None:
+        """Place the columns anew; the cursor stays on the screen."""
+        self._resize()
+        self._place()
+        if self._rows:
+            self._move_to(self._cursor)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Wheel: the list moves, the cursor stays with its row."""
+        event.stop()
+        event.prevent_default()
+        self._scroll_top(min(self._top + WHEEL_ROWS, max(0, len(self._rows) - self.page_rows)))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Wheel: the list moves, the cursor stays with its row."""
+        event.stop()
+        event.prevent_default()
+        self._scroll_top(self._top - WHEEL_ROWS)
+
+    def on_click(self, event: events.Click) -> None:
+        """A title sorts, a row is selected, a second click on it opens its details."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        if offset.y == 0:
+            column = column_at(self._placed, offset.x)
+            if column is not None and column.sortable:
+                self.post_message(self.HeaderClicked(self, column.key))
+            return
+        index = self._top + offset.y - 1
+        if index >= len(self._rows):
+            return
+        self._move_to(index)
+        if event.chain >= 2:
+            self.post_message(self.Chosen(self))
+        elif self._is_toggle(index, offset.x):
+            self.post_message(self.Toggled(self, None))
+
+    def _is_toggle(self, index: int, x: int) -> bool:
+        """Whether a ▸ or ▾ of this row is drawn at `x`."""
+        text = "".join(s.text for s in draw_row(self._placed, self._rows[index], self.size.width, Style(), {}))
+        return text[x : x + 1] in ("▸", "▾")
+
+    def notify_style_update(self) -> None:
+        """The theme changed: styles are looked up anew."""
+        self._styles.clear()
+        super().notify_style_update()
+
+    def _named_styles(self) -> dict[str, Style]:
+        if not self._styles:
+            names = (*STYLES, "header", "sorted", "cursor", "cursor-blurred")
+            self._styles = {name: self.get_component_rich_style(f"table--{name}", partial=True) for name in names}
+        return self._styles
+
+    def render_line(self, y: int) -> Strip:
+        """Line `y` of the widget: titles, then rows from the scroll position on."""
+        width = self.scrollable_content_region.width
+        styles, base = self._named_styles(), self.rich_style
+        if y == 0:
+            segments = draw_titles(self._placed, width, base + styles["header"], styles["sorted"], self.sorted_by)
+            return Strip(segments, width)
+        index = self._top + y - 1
+        if index >= len(self._rows):
+            return self._empty_line(y, width, base, styles)
+        row = self._rows[index]
+        if (name := self._row_style(row)) in styles:
+            base += styles[name]
+        if index == self._cursor:
+            base += styles["cursor" if self.has_focus else "cursor-blurred"]
+            styles = {} if self.has_focus else styles  # a cell's own colour might vanish on the cursor's
+        return Strip(draw_row(self._placed, row, width, base, styles), width)
+
+    def _empty_line(self, y: int, width: int, base: Style, styles: dict[str, Style]) -> Strip:
+        """A line below the rows; the second one of an empty table begins to say why it is empty."""
+        lines = textwrap.wrap(printable(self.empty_text), max(1, width - 2)) if not self._rows else []
+        if not 0 <= y - 2 < len(lines):
+            return Strip.blank(width, base)
+        return Strip([Segment(fit(f" {lines[y - 2]}", width), base + styles["dim"])], width)
