@@ -30,6 +30,11 @@ VARIABLES = {
     "bar": "primary",
     "bar-rest": "surface-lighten-2",
     "trend": "secondary",
+    "cma": "text-secondary",
+    "used": "primary",
+    "part": "text-primary",
+    "free": "text-disabled",
+    "room": "text-success",
 }
 """heaptop's variables, and which of Textual's stands for each in a theme that does not set it."""
 
