@@ -1,0 +1,12 @@
+"""The emulator: a machine with dma-heaps, in user space. It stands alone and knows nothing of what looks at it.
+
+machine      RAM, watermark and CMA areas, over the compiled _buddy and _cma
+heap         the system heap and the CMA heap: which pages a buffer gets
+framework    the alloc ioctl's checks, names, and buffers as sealed memfds
+inotify      tells the moment of a buffer's last release
+text         the kernel's files about all this
+wire         the protocol, and a client of it
+server       the process that all of it lives in
+actor        what a process of a scenario can do
+scenarios    the scenarios: real processes that use the heaps
+"""

@@ -1,0 +1,32 @@
+"""`python -m heaptop_emulator SCENARIO FD`: serve a scenario to who holds the other end of the socket FD."""
+
+import argparse
+import socket
+
+from heaptop_emulator import linux
+from heaptop_emulator.actor import launch
+from heaptop_emulator.framework import Framework
+from heaptop_emulator.heap import CmaHeap, SystemHeap
+from heaptop_emulator.machine import Machine
+from heaptop_emulator.scenarios import SCENARIOS
+from heaptop_emulator.server import Server
+
+
+def main() -> None:
+    """Fork the scenario's processes first, while this one has nothing that they must not have; then serve."""
+    parser = argparse.ArgumentParser(prog="heaptop_emulator", description="A machine with dma-heaps in user space.")
+    parser.add_argument("scenario", choices=sorted(SCENARIOS))
+    parser.add_argument("socket", type=int, help="number of an inherited SOCK_SEQPACKET socket")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    control = socket.socket(fileno=options.socket)
+    control.set_inheritable(False)
+    actors = launch(SCENARIOS[options.scenario].roles, options.seed)
+    linux.name_process("heaptop-emu")
+    machine = Machine()
+    framework = Framework([SystemHeap(machine), *(CmaHeap(area) for area in machine.areas.values())])
+    Server(machine, framework, options.scenario, control, actors).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The dma-heap framework: what the ALLOC and SET_NAME ioctls check, and buffers as real files.
+
+A buffer is a sealed memfd. The emulator keeps no reference to it: who gets the fd holds it, and a watch on the inode
+tells when the last holder has gone.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from heaptop_emulator.heap import Heap, Pages
+from heaptop_emulator.inotify import ReleaseWatcher
+from heaptop_emulator.machine import PAGE_BYTES, PAGE_SHIFT
+
+FILE_PREFIX: Final = "dmabuf:"
+"""How the name of every buffer's memfd begins."""
+NAME_BYTES_MAX: Final = 31
+_VALID_FD_FLAGS: Final = os.O_CLOEXEC | os.O_ACCMODE
+_VALID_HEAP_FLAGS: Final = 0
+_LEN_MASK: Final = (1 << 64) - 1
+_SEALS: Final = fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+
+
+@dataclass(slots=True)
+class Buffer:
+    """A live buffer. `serial` counts all buffers of this boot; `access` is O_RDONLY, O_WRONLY or O_RDWR."""
+
+    inode: int
+    heap: str
+    size_bytes: int
+    access: int
+    serial: int
+    pages: Pages
+    name: bytes | None = None
+
+
+class Framework:
+    """All heaps and live buffers of one machine."""
+
+    def __init__(self, heaps: Iterable[Heap]) -> None:
+        self.heaps = {heap.name: heap for heap in heaps}
+        self.buffers: dict[int, Buffer] = {}
+        self.releases = ReleaseWatcher()
+        self._inode_by_watch: dict[int, int] = {}
+        self._serial = 0
+
+    def allocate(
+        self, heap_name: str, length: int, *, fd: int = 0, fd_flags: int = os.O_RDWR, heap_flags: int = 0
+    ) -> tuple[Buffer, int]:
+        """Open the heap's node and ALLOC: checks and errno in the kernel's order (dma-heap.c, 5.6 to 7.3).
+
+        Returns the buffer and the only reference to it, an fd that is closed on exec.
+
+        Raises:
+            OSError: ENOENT no such heap, EINVAL, or the heap's own.
+        """
+        heap = self.heaps.get(heap_name)
+        if heap is None:
+            raise _error(errno.ENOENT)
+        if fd != 0 or fd_flags & ~_VALID_FD_FLAGS or heap_flags & ~_VALID_HEAP_FLAGS:
+            raise _error(errno.EINVAL)
+        size_bytes = (length + PAGE_BYTES - 1) & _LEN_MASK & -PAGE_BYTES
+        if size_bytes == 0:
+            raise _error(errno.EINVAL)
+        pages = heap.allocate(size_bytes >> PAGE_SHIFT)
+        access = fd_flags & os.O_ACCMODE
+        try:
+            buffer_fd, watch = self._open_buffer(heap.name, size_bytes, access)
+        except OSError:
+            pages.release()
+            raise
+        self._serial += 1
+        buffer = Buffer(os.fstat(buffer_fd).st_ino, heap.name, size_bytes, access, self._serial, pages)
+        self.buffers[buffer.inode] = buffer
+        self._inode_by_watch[watch] = buffer.inode
+        return buffer, buffer_fd
+
+    def _open_buffer(self, heap_name: str, size_bytes: int, access: int) -> tuple[int, int]:
+        """A new buffer's file, opened as asked for, and its watch."""
+        name = f"{FILE_PREFIX}{heap_name}:{self._serial + 1}"
+        created = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(created, size_bytes)
+            fcntl.fcntl(created, fcntl.F_ADD_SEALS, _SEALS)
+            watch = self.releases.watch(created)
+            # A second open file of the same inode, since memfd_create's own is always O_RDWR.
+            return os.open(f"/proc/self/fd/{created}", access | os.O_CLOEXEC), watch
+        finally:
+            os.close(created)
+
+    def set_name(self, inode: int, name: bytes) -> None:
+        """DMA_BUF_SET_NAME (dma_buf_set_name): at most 31 bytes, cut at the first NUL as a C string is.
+
+        Raises:
+            OSError: EINVAL too long; ENOTTY where the inode is no buffer's.
+        """
+        name = check_name(name)
+        buffer = self.buffers.get(inode)
+        if buffer is None:
+            raise _error(errno.ENOTTY)
+        buffer.name = name
+
+    def collect(self) -> list[int]:
+        """Give back the pages of every buffer that nobody holds any more; their inodes."""
+        gone = [self._inode_by_watch.pop(watch) for watch in self.releases.released() if watch in self._inode_by_watch]
+        for inode in gone:
+            self.buffers.pop(inode).pages.release()
+        return gone
+
+    def close(self) -> None:
+        """Stop watching."""
+        self.releases.close()
+
+
+def check_name(name: bytes) -> bytes:
+    """The name as the kernel takes it. OSError (EINVAL) where strndup_user(…, 32) finds no end within 31 bytes."""
+    name = name.partition(b"\0")[0]
+    if len(name) > NAME_BYTES_MAX:
+        raise _error(errno.EINVAL)
+    return name
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

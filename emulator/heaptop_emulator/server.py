@@ -1,0 +1,198 @@
+"""The emulator's process: one thread that answers requests and gives pages back the moment a buffer's last holder goes.
+
+It ends when its first client, who started it, does, and takes the scenario's processes with it.
+"""
+
+import errno
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Callable
+from typing import Final
+from uuid import uuid4
+
+from heaptop_emulator import text, wire
+from heaptop_emulator.actor import ActorProcess
+from heaptop_emulator.framework import Framework, check_name
+from heaptop_emulator.machine import Machine
+from heaptop_emulator.wire import BufferState, Message, ProtocolError, State
+
+BUFFERS_PER_CLIENT_MAX: Final = 1 << 15
+"""Live buffers one client may have asked for; further requests get ENFILE."""
+
+
+class _Connection:
+    """A client's end here, and the buffers alive that it asked for."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(0)
+        self.socket = connection
+        self.inodes: set[int] = set()
+
+
+class Server:
+    """Serves one machine to `control` and the actors until `control` is gone."""
+
+    def __init__(
+        self, machine: Machine, framework: Framework, scenario: str, control: socket.socket, actors: list[ActorProcess]
+    ) -> None:
+        self._machine = machine
+        self._framework = framework
+        self._scenario = scenario
+        self._boot_id = str(uuid4())
+        self._control = _Connection(control)
+        self._actors = {actor.pid: actor for actor in actors}
+        self._starting = list(actors)
+        self._clients: dict[int, _Connection] = {}
+        self._asked_by: dict[int, _Connection] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> None:
+        """Serve until the first client is gone; then nothing of it is left."""
+        try:
+            self._selector.register(self._framework.releases, selectors.EVENT_READ, self._collect)
+            self._admit(self._control)
+            for actor in self._actors.values():
+                self._admit(_Connection(actor.connection))
+                self._selector.register(actor.pidfd, selectors.EVENT_READ, self._reaper(actor))
+            self._start_next()
+            while self._control.socket.fileno() in self._clients:
+                for key, _ in self._selector.select():
+                    act: Callable[[], None] = key.data
+                    act()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        for actor in self._actors.values():
+            signal.pidfd_send_signal(actor.pidfd, signal.SIGKILL)
+            os.waitpid(actor.pid, 0)
+            os.close(actor.pidfd)
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._selector.close()
+        self._framework.close()
+
+    def _admit(self, client: _Connection) -> None:
+        self._clients[client.socket.fileno()] = client
+        self._selector.register(client.socket, selectors.EVENT_READ, lambda: self._serve(client))
+
+    def _drop(self, client: _Connection) -> None:
+        """Part with a client. Its buffers live on as long as somebody holds them."""
+        if self._clients.pop(client.socket.fileno(), None) is not None:
+            self._selector.unregister(client.socket)
+            client.socket.close()
+
+    def _reaper(self, actor: ActorProcess) -> Callable[[], None]:
+        def reap() -> None:
+            self._selector.unregister(actor.pidfd)
+            os.close(actor.pidfd)
+            os.waitpid(actor.pid, 0)
+            del self._actors[actor.pid]
+            if actor in self._starting:
+                raise RuntimeError(f"{actor.comm} ended before it was ready")
+
+        return reap
+
+    def _start_next(self) -> None:
+        """Let the next actor make its first allocations: one after the other, so that each run lays out alike."""
+        recipient = self._starting[0].connection if self._starting else self._control.socket
+        recipient.send(wire.encode({}))
+
+    def _collect(self) -> None:
+        for inode in self._framework.collect():
+            self._asked_by.pop(inode).inodes.discard(inode)
+
+    def _serve(self, client: _Connection) -> None:
+        """Answer one request. Who breaks the protocol, or does not take the answer, is dropped."""
+        if client.socket.fileno() not in self._clients:
+            return
+        try:
+            raw = client.socket.recv(wire.MESSAGE_BYTES_MAX + 1)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            raw = b""
+        if not raw:
+            self._drop(client)
+            return
+        self._collect()
+        fd: int | None = None
+        try:
+            answer, fd = self._answer(client, Message(raw))
+        except ProtocolError:
+            self._drop(client)
+            return
+        except OSError as error:
+            answer = {"errno": error.errno or errno.EIO}
+        self._reply(client, answer, fd)
+
+    def _reply(self, client: _Connection, answer: dict[str, object], fd: int | None) -> None:
+        """Send, and keep nothing: a client that leaves its answers lying would hold buffers nobody sees."""
+        try:
+            socket.send_fds(client.socket, [wire.encode(answer)], [] if fd is None else [fd])
+        except OSError:
+            self._drop(client)
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def _answer(self, client: _Connection, request: Message) -> tuple[dict[str, object], int | None]:
+        """The answer and the descriptor that goes with it. OSError where the request is refused."""
+        operation = request.text("op")
+        if operation == "alloc":
+            return self._allocate(client, request)
+        if operation == "state":
+            return {"errno": 0}, self._state_file()
+        if operation == "name":
+            self._framework.set_name(request.number("inode"), request.name() or b"")
+        elif operation == "ready":
+            self._ready(client)
+        else:
+            raise ProtocolError(f"unknown operation {operation!r}")
+        return {"errno": 0}, None
+
+    def _allocate(self, client: _Connection, request: Message) -> tuple[dict[str, object], int]:
+        name = request.name()
+        if name is not None:
+            name = check_name(name)
+        if len(client.inodes) >= BUFFERS_PER_CLIENT_MAX:
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+        buffer, fd = self._framework.allocate(
+            request.text("heap"),
+            request.number("len"),
+            fd_flags=request.number("fd_flags"),
+            heap_flags=request.number("heap_flags"),
+        )
+        buffer.name = name
+        client.inodes.add(buffer.inode)
+        self._asked_by[buffer.inode] = client
+        return {"errno": 0, "inode": buffer.inode, "size_bytes": buffer.size_bytes}, fd
+
+    def _ready(self, client: _Connection) -> None:
+        if self._starting and self._starting[0].connection is client.socket:
+            del self._starting[0]
+            self._start_next()
+
+    def _state_file(self) -> int:
+        """The state in a file without a name, read from its beginning."""
+        fd = os.memfd_create("heaptop-emulator-state", os.MFD_CLOEXEC)
+        with open(fd, "wb", closefd=False) as file:
+            file.write(self._state().to_json())
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+
+    def _state(self) -> State:
+        heaps = tuple(self._framework.heaps)
+        return State(
+            scenario=self._scenario,
+            heaps=heaps,
+            actors={pid: actor.comm for pid, actor in self._actors.items()},
+            files=text.machine_files(self._machine, heaps, self._boot_id),
+            links=text.machine_links(heaps),
+            buffers=tuple(
+                BufferState(item.inode, item.heap, item.size_bytes, item.access, item.serial, item.name)
+                for item in self._framework.buffers.values()
+            ),
+        )

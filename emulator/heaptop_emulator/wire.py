@@ -1,0 +1,191 @@
+"""The emulator's protocol: one JSON object a message on a SOCK_SEQPACKET socket, request and answer in turn.
+
+    alloc  heap len fd_flags heap_flags name  ->  errno inode size_bytes, and the buffer's fd by SCM_RIGHTS
+    name   inode name                         ->  errno
+    state                                     ->  errno, and a file with the State by SCM_RIGHTS (it has no size limit)
+    ready                                     ->  errno          (a scenario's process has made its first allocations)
+
+Byte strings are written as latin-1. A message that is none of these ends the connection.
+"""
+
+import errno
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+MESSAGE_BYTES_MAX: Final = 4096
+U64_MAX: Final = (1 << 64) - 1
+
+
+class ProtocolError(Exception):
+    """The other side does not speak the protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferState:
+    """A live buffer, as `framework.Buffer`."""
+
+    inode: int
+    heap: str
+    size_bytes: int
+    access: int
+    serial: int
+    name: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The emulator at one moment. `actors` are the scenario's processes (pid to comm) that live; `files` and `links`
+    are what the machine's kernel shows, by path without the leading slash.
+    """
+
+    scenario: str
+    heaps: tuple[str, ...]
+    actors: Mapping[int, str]
+    files: Mapping[str, bytes]
+    links: Mapping[str, bytes]
+    buffers: tuple[BufferState, ...]
+
+    def to_json(self) -> bytes:
+        """For the wire."""
+        return json.dumps(asdict(self), default=_latin1, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> "State":
+        """From the emulator that this process started: it is not checked again."""
+        fields: dict[str, Any] = json.loads(raw)
+        return cls(
+            scenario=fields["scenario"],
+            heaps=tuple(fields["heaps"]),
+            actors={int(pid): comm for pid, comm in fields["actors"].items()},
+            files={path: text.encode("latin-1") for path, text in fields["files"].items()},
+            links={path: text.encode("latin-1") for path, text in fields["links"].items()},
+            buffers=tuple(
+                BufferState(**{**row, "name": None if row["name"] is None else row["name"].encode("latin-1")})
+                for row in fields["buffers"]
+            ),
+        )
+
+
+def _latin1(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    raise TypeError(f"{type(value).__name__} has no place in the protocol")
+
+
+def encode(message: Mapping[str, object]) -> bytes:
+    """One message as bytes."""
+    return json.dumps(message, default=_latin1).encode()
+
+
+class Message:
+    """A received message, whose fields are checked as they are read."""
+
+    def __init__(self, raw: bytes) -> None:
+        """ProtocolError where it is not one JSON object of at most MESSAGE_BYTES_MAX bytes."""
+        if len(raw) > MESSAGE_BYTES_MAX:
+            raise ProtocolError("message too long")
+        try:
+            fields = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            raise ProtocolError("not JSON") from error
+        if not isinstance(fields, dict):
+            raise ProtocolError("not an object")
+        self._fields: dict[str, object] = fields
+
+    def text(self, key: str) -> str:
+        """A string."""
+        value = self._fields.get(key)
+        if not isinstance(value, str):
+            raise ProtocolError(f"{key} is not a string")
+        return value
+
+    def number(self, key: str) -> int:
+        """An unsigned 64-bit number."""
+        value = self._fields.get(key)
+        if type(value) is not int or not 0 <= value <= U64_MAX:
+            raise ProtocolError(f"{key} is not an unsigned 64-bit number")
+        return value
+
+    def name(self) -> bytes | None:
+        """The field `name`: a byte string or null."""
+        if self._fields.get("name") is None:
+            return None
+        try:
+            return self.text("name").encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise ProtocolError("name is not bytes") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A buffer the emulator handed out: the caller owns `fd`."""
+
+    fd: int
+    inode: int
+    size_bytes: int
+
+
+class Client:
+    """One connection to the emulator. Not for use by two threads at once.
+
+    Every method raises ConnectionError where the emulator is gone, TimeoutError where it does not answer within the
+    socket's time-out, and another OSError, with the errno of the ioctl, where it refuses.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+
+    def allocate(
+        self,
+        heap: str,
+        length: int,
+        name: bytes | None = None,
+        *,
+        fd_flags: int = os.O_RDWR | os.O_CLOEXEC,
+        heap_flags: int = 0,
+    ) -> Given:
+        """ALLOC, and DMA_BUF_SET_NAME where a name is given: then a name that is too long allocates nothing."""
+        request = {"op": "alloc", "heap": heap, "len": length, "fd_flags": fd_flags, "heap_flags": heap_flags}
+        answer, fd = self._ask({**request, "name": name})
+        if fd is None:
+            raise OSError(errno.EMFILE, "the descriptor was lost: too many open files here")
+        os.set_inheritable(fd, not fd_flags & os.O_CLOEXEC)
+        return Given(fd, answer.number("inode"), answer.number("size_bytes"))
+
+    def set_name(self, inode: int, name: bytes) -> None:
+        """DMA_BUF_SET_NAME."""
+        self._ask({"op": "name", "inode": inode, "name": name})
+
+    def state(self) -> State:
+        """All that the emulator knows at this moment."""
+        _, fd = self._ask({"op": "state"})
+        if fd is None:
+            raise OSError(errno.EMFILE, "the state was lost: too many open files here")
+        with open(fd, "rb") as file:
+            return State.from_json(file.read())
+
+    def ready(self) -> None:
+        """Tell that the first allocations are made."""
+        self._ask({"op": "ready"})
+
+    def wait(self) -> None:
+        """Wait for the emulator's go-ahead, an empty object that answers nothing."""
+        self._receive()
+
+    def _ask(self, request: Mapping[str, object]) -> tuple[Message, int | None]:
+        self.socket.sendall(encode(request))
+        answer, fd = self._receive()
+        number = answer.number("errno")
+        if number:
+            raise OSError(number, os.strerror(number))
+        return answer, fd
+
+    def _receive(self) -> tuple[Message, int | None]:
+        raw, fds, _, _ = socket.recv_fds(self.socket, MESSAGE_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+        if not raw:
+            raise ConnectionResetError("the emulator is gone")
+        return Message(raw), fds[0] if fds else None
