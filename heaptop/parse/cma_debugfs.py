@@ -1,8 +1,8 @@
 """`/sys/kernel/debug/cma/...` (mm/cma_debug.c) in its three layouts.
 
-    cma-NAME/{count,base_pfn,...,bitmap}     up to 6.0; cut at 15 characters in all; `cma-INDEX` up to 4.11
-    NAME/{count,base_pfn,...,bitmap}         6.1 to 6.14
-    NAME/{count,...}  NAME/ranges/R/{base_pfn,bitmap}    6.15 on; links of the old names lead to range 0
+cma-NAME/{count,base_pfn,...,bitmap}     up to 6.0; cut at 15 characters in all; `cma-INDEX` up to 4.11
+NAME/{count,base_pfn,...,bitmap}         6.1 to 6.14
+NAME/{count,...}  NAME/ranges/R/{base_pfn,bitmap}    6.15 on; links of the old names lead to range 0
 """
 
 import re

@@ -1,7 +1,7 @@
 """`/sys/kernel/dmabuf/buffers/INODE/...` (drivers/dma-buf/dma-buf-sysfs-stats.c, 5.14 to 6.19; Android from 5.4 on).
 
-    exporter_name  size                             all
-    attachments/UID/{device,map_counter}            5.14 and early Android 5.10 only; device is a symbolic link
+exporter_name  size                             all
+attachments/UID/{device,map_counter}            5.14 and early Android 5.10 only; device is a symbolic link
 """
 
 import re

@@ -1,5 +1,6 @@
 """`/proc/P/stat` (fs/proc/array.c do_task_stat). The comm stands raw in parentheses and can hold any byte but NUL,
-parentheses, spaces and newlines too; all after the last parenthesis are numbers but for the state."""
+parentheses, spaces and newlines too; all after the last parenthesis are numbers but for the state.
+"""
 
 import re
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
 """`/proc/P/status` (fs/proc/array.c proc_pid_status). The kernel escapes newline and backslash in `Name`
-(ESCAPE_SPACE | ESCAPE_SPECIAL limited to those two), so no line can be forged."""
+(ESCAPE_SPACE | ESCAPE_SPECIAL limited to those two), so no line can be forged.
+"""
 
 import re
 from dataclasses import dataclass
