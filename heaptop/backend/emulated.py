@@ -1,0 +1,274 @@
+"""The emulator as a source: started here, asked over a socket, and seen in the real /proc.
+
+The buffers are memfds in real processes. What /proc shows of them is translated into what it would show of dma-bufs;
+the rest of the kernel's files come from the emulator itself. Only this emulator's buffers count, so that two of them
+do not mix.
+"""
+
+import errno
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeVar
+
+from heaptop_emulator import text
+from heaptop_emulator.framework import FILE_PREFIX
+from heaptop_emulator.scenarios import SCENARIOS
+from heaptop_emulator.wire import U64_MAX, BufferState, Client, ProtocolError, State
+
+from heaptop.backend.base import Allocation
+from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
+from heaptop.errors import AllocationError, SourceError, UsageError
+
+LINK_PREFIX: Final = f"/memfd:{FILE_PREFIX}".encode()
+"""How the link of every emulated buffer's fd begins."""
+_START_TIMEOUT_S: Final = 20.0
+_ANSWER_TIMEOUT_S: Final = 10.0
+_END_TIMEOUT_S: Final = 5.0
+_O_LARGEFILE: Final = 0o100000
+"""Set on every memfd's open file by a 64-bit kernel, and not on a dma-buf's."""
+_MAP_LINE: Final = re.compile(rb"^(\S+ \S+ \S+ )\S+ (\d+)( +)" + re.escape(LINK_PREFIX) + rb".*$", re.MULTILINE)
+_FDINFO: Final = re.compile(rb"^flags:\t0([0-7]+)\nmnt_id:\t(\d+)$", re.MULTILINE)
+_Answer = TypeVar("_Answer")
+
+
+class EmulatedBackend:
+    """One emulator of its own, which ends with this object or with this process. A Backend and an Allocator."""
+
+    def __init__(self, scenario: str = "steady", *, seed: int = 1, clock: Callable[[], float] = time.time) -> None:
+        """Start it and wait until the scenario's processes hold their buffers.
+
+        Raises:
+            UsageError: no such scenario.
+            SourceError: the emulator did not start.
+        """
+        if scenario not in SCENARIOS:
+            raise UsageError(f"no scenario {scenario!r}", "", f"one of: {', '.join(SCENARIOS)}")
+        self._scenario = scenario
+        self._clock = clock
+        self._lock = threading.Lock()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._client = Client(ours)
+        with theirs:
+            command = [sys.executable, "-P", "-m", "heaptop_emulator", "--seed", str(seed)]
+            # A session of its own, so that a Ctrl-C meant for heaptop does not end the emulator before it.
+            self._process = subprocess.Popen(
+                [*command, scenario, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        ours.settimeout(_START_TIMEOUT_S)
+        self._asked(self._client.wait)
+        ours.settimeout(_ANSWER_TIMEOUT_S)
+
+    @property
+    def source(self) -> str:
+        """As `-b` takes it."""
+        return f"emulator:{self._scenario}"
+
+    @property
+    def emulator_pid(self) -> int:
+        """The emulator's own process, which holds no buffer."""
+        return self._process.pid
+
+    def state(self) -> State:
+        """What the emulator itself knows at this moment.
+
+        Raises:
+            SourceError: the emulator is gone.
+        """
+        return self._asked(self._client.state)
+
+    def capture(self) -> Capture:
+        """Ask the emulator before and after a pass over /proc: what lived all the while is in the capture.
+
+        Raises:
+            SourceError: the emulator is gone.
+        """
+        before = {buffer.inode for buffer in self.state().buffers}
+        seen = tuple(process for process in _scan(self._process.pid))
+        state = self.state()
+        buffers = {buffer.inode: buffer for buffer in state.buffers if buffer.inode in before}
+        counts = _count_references(seen, buffers)
+        files = dict(state.files)
+        files["sys/kernel/debug/dma_buf/bufinfo"] = text.bufinfo(buffers.values(), counts)
+        return Capture(
+            source=self.source,
+            captured_at=self._clock(),
+            files=files,
+            links=state.links,
+            processes=tuple(translated for process in seen if (translated := _translate(process, buffers, counts))),
+            processes_seen=len(seen),
+        )
+
+    def heaps(self) -> Sequence[str]:
+        """Names of the heaps that can be asked."""
+        return self.state().heaps
+
+    def allocate(self, heap: str, size_bytes: int, name: bytes | None = None) -> Allocation:
+        """Allocate one buffer for this process.
+
+        Raises:
+            AllocationError: with the heap's errno.
+            SourceError: the emulator is gone.
+        """
+        what = f"cannot allocate from {heap}"
+        if not 0 <= size_bytes <= U64_MAX:
+            raise AllocationError(what, errno.EINVAL)
+        began = time.perf_counter()
+        try:
+            given = self._asked(lambda: self._client.allocate(heap, size_bytes, name))
+        except OSError as error:
+            raise AllocationError(what, error.errno or errno.EIO) from error
+        latency_s = time.perf_counter() - began
+        return Allocation(given.fd, heap, given.inode, given.size_bytes, name, latency_s)
+
+    def close(self) -> None:
+        """End the emulator and its processes. Buffers that this process still holds stay its own."""
+        self._client.socket.close()
+        if self._process.poll() is None:
+            try:
+                self._process.wait(_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
+        """An answer, one request at a time. After a failure there is no telling what comes next, so it is the end."""
+        with self._lock:
+            try:
+                return ask()
+            except (ConnectionError, TimeoutError, ProtocolError) as error:
+                why = self._last_words() or str(error)
+                self.close()
+                raise SourceError("the emulator has ended", why, "start heaptop again") from error
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
+                raise SourceError("the emulator has ended", "", "start heaptop again") from error
+
+    def _last_words(self) -> str:
+        """The last line the emulator wrote about its end, if any."""
+        stderr = self._process.stderr
+        if stderr is None or stderr.closed:
+            return ""
+        os.set_blocking(stderr.fileno(), False)
+        words = (stderr.read() or b"").decode(errors="backslashreplace").strip()
+        return words.splitlines()[-1] if words else ""
+
+
+def _is_buffer(link: FdLink) -> bool:
+    return link.target.startswith(LINK_PREFIX) and link.stat is not None
+
+
+def _count_references(processes: Iterable[ProcessCapture], buffers: Mapping[int, BufferState]) -> Counter[int]:
+    """References to each buffer that /proc shows. A live one that nobody is seen to hold has at least one unseen."""
+    counts: Counter[int] = Counter()
+    for process in processes:
+        for table in (process.table, *(task.table for task in process.tasks)):
+            counts.update(link.stat.inode for link in table.links if link.stat is not None and _is_buffer(link))
+        maps = process.files.get("maps", b"")
+        if isinstance(maps, bytes):
+            counts.update(int(match[2]) for match in _MAP_LINE.finditer(maps))
+    return Counter({inode: max(1, counts[inode]) for inode in buffers})
+
+
+def _translate(
+    process: ProcessCapture, buffers: Mapping[int, BufferState], counts: Mapping[int, int]
+) -> ProcessCapture | None:
+    """A process as a kernel with dma-heaps would show it; None where it holds none of these buffers."""
+    table = _translate_table(process.table, buffers, counts)
+    tasks = tuple(replace(task, table=_translate_table(task.table, buffers, counts)) for task in process.tasks)
+    maps = process.files.get("maps", b"")
+    mapped = False
+    if isinstance(maps, bytes):
+        mapped = any(int(match[2]) in buffers for match in _MAP_LINE.finditer(maps))
+        maps = _MAP_LINE.sub(lambda match: _map_line(match, buffers), maps)
+    if not mapped and not table.links and not any(task.table.links for task in tasks):
+        return None
+    return ProcessCapture(process.pid, {**process.files, "maps": maps}, table, tasks)
+
+
+def _translate_table(table: FdTable, buffers: Mapping[int, BufferState], counts: Mapping[int, int]) -> FdTable:
+    """The descriptors of these buffers alone."""
+    links = []
+    fdinfo: dict[int, Raw] = {}
+    for link in table.links:
+        if link.stat is None or not _is_buffer(link) or (buffer := buffers.get(link.stat.inode)) is None:
+            continue
+        stat = FdStat(
+            text.DMABUF_DEVICE, buffer.inode, buffer.size_bytes, text.DMABUF_MODE, 1, buffer.size_bytes // 512
+        )
+        links.append(FdLink(link.fd, text.link(buffer.name), stat, link.link_mode))
+        raw = table.fdinfo.get(link.fd)
+        if isinstance(raw, bytes) and (found := _FDINFO.search(raw)):
+            flags = int(found[1], 8) & ~_O_LARGEFILE
+            raw = text.fdinfo(buffer, flags=flags, mnt_id=int(found[2]), count=counts[buffer.inode])
+        if raw is not None:
+            fdinfo[link.fd] = raw
+    return FdTable(tuple(links), fdinfo, table.error)
+
+
+def _map_line(match: re.Match[bytes], buffers: Mapping[int, BufferState]) -> bytes:
+    buffer = buffers.get(int(match[2]))
+    if buffer is None:
+        return match[0]
+    device = b"%02x:%02x" % text.DMABUF_DEVICE
+    return match[1] + device + b" " + match[2] + match[3] + text.map_path(buffer.name)
+
+
+_FILES: Final = ("comm", "cmdline", "stat", "status", "cgroup", "oom_score_adj", "maps")
+
+
+def _scan(own_pid: int) -> Iterable[ProcessCapture]:
+    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
+        if pid == own_pid:
+            continue
+        files: dict[str, Raw] = {}
+        try:
+            for name in _FILES:
+                with open(f"/proc/{pid}/{name}", "rb") as f:
+                    files[name] = f.read()
+            links = []
+            fdinfo: dict[int, Raw] = {}
+            for fd in sorted(int(n) for n in os.listdir(f"/proc/{pid}/fd")):
+                path = f"/proc/{pid}/fd/{fd}"
+                try:
+                    target = os.readlink(path.encode())
+                    if not target.startswith(LINK_PREFIX):
+                        continue
+                    st = os.stat(path)
+                    with open(f"/proc/{pid}/fdinfo/{fd}", "rb") as f:
+                        fdinfo[fd] = f.read()
+                except FileNotFoundError:
+                    continue
+                links.append(
+                    FdLink(
+                        fd,
+                        target,
+                        FdStat(
+                            (os.major(st.st_dev), os.minor(st.st_dev)),
+                            st.st_ino,
+                            st.st_size,
+                            st.st_mode,
+                            st.st_nlink,
+                            st.st_blocks,
+                        ),
+                        os.lstat(path).st_mode,
+                    )
+                )
+        except OSError:
+            continue
+        yield ProcessCapture(pid, files, FdTable(tuple(links), fdinfo))
