@@ -1,0 +1,202 @@
+"""View 4, CMA: the bitmap of an area as a map, what lies under the cursor, and whether a request would fit."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Input, Label, OptionList, Static
+from textual.widgets.option_list import Option
+
+from heaptop.analysis.occupancy import Fit, fit, fitting_runs
+from heaptop.model import CmaArea
+from heaptop.session import Update
+from heaptop.tui.renderables import cma_text
+from heaptop.tui.renderables.cma_map import Bit
+from heaptop.tui.view import View
+from heaptop.tui.widgets.cma_map import CmaMap
+
+
+def content(spans: cma_text.Spans) -> Content:
+    """Spans as Textual draws them."""
+    return Content.assemble(*spans)
+
+
+class CmaView(View):
+    """All areas in a short list, one of them as a map."""
+
+    title = "CMA"
+    number = 4
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left_square_bracket", "area(-1)", "Previous area", show=False, key_display="["),
+        Binding("right_square_bracket", "area(1)", "next area", key_display="]"),
+        Binding("enter", "ask", "will it fit?"),
+        Binding("escape", "to_map", "Back to the map", show=False),
+    ]
+    DEFAULT_CSS = """
+    CmaView {
+        & #cma-areas { height: auto; max-height: 4; border: none; padding: 0 1; background: transparent; }
+        & CmaMap { height: 1fr; padding: 0 1; }
+        & .cma-line { height: 1; padding: 0 1; }
+        & #cma-under, & #cma-ask { height: 1; padding: 0 1; }
+        & #cma-cursor { width: 1fr; }
+        & #cma-scale { width: auto; color: $unknown; padding-left: 1; }
+        & #cma-ask Label { color: $unknown; padding-right: 1; }
+        & #cma-ask Input { width: 11; margin-right: 1; }
+        & #cma-answer { width: 1fr; height: 1; }
+        & #cma-said { height: 1fr; padding: 1 2; display: none; overflow-y: auto; }
+        &.no-map { & #cma-said { display: block; } & CmaMap, & #cma-under { display: none; } }
+        &.no-area { & #cma-areas, & #cma-orders, & #cma-ask, & #cma-nearest { display: none; } }
+    }
+    """
+
+    def __init__(self, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._areas: tuple[CmaArea, ...] = ()
+        self._page_bytes = 4096
+        self._fit: Fit | None = None
+
+    def compose(self) -> ComposeResult:
+        """Areas, map, and the lines below it."""
+        yield OptionList(id="cma-areas", markup=False, compact=True)
+        yield CmaMap(id="cma-map")
+        yield Static(id="cma-said", markup=False)
+        with Horizontal(id="cma-under"):
+            yield Static(id="cma-cursor", markup=False)
+            yield Static(id="cma-scale", markup=False)
+        yield Static(id="cma-orders", classes="cma-line", markup=False)
+        with Horizontal(id="cma-ask"):
+            yield Label("Will it fit?", markup=False)
+            yield Input("32M", id="cma-size", compact=True, select_on_focus=True)
+            yield Label("align", markup=False)
+            yield Input("1M", id="cma-align", compact=True, select_on_focus=True)
+            yield Static(id="cma-answer", markup=False)
+        yield Static(id="cma-nearest", classes="cma-line", markup=False)
+
+    @property
+    def map(self) -> CmaMap:
+        """The map."""
+        return self.query_one(CmaMap)
+
+    @property
+    def area(self) -> CmaArea | None:
+        """The area that is shown."""
+        index = self.query_one("#cma-areas", OptionList).highlighted
+        return self._areas[index] if index is not None and index < len(self._areas) else None
+
+    def show(self, update: Update) -> None:
+        """Draw this update; the area shown stays, found by its name."""
+        snapshot = update.snapshot
+        shown = self.area
+        if snapshot.cma == self._areas and snapshot.cma:
+            return
+        self._areas, self._page_bytes = snapshot.cma, snapshot.page_bytes
+        options = self.query_one("#cma-areas", OptionList)
+        name_width = max((len(area.name) for area in self._areas), default=0)
+        with self.prevent(OptionList.OptionHighlighted):
+            options.set_options(
+                [Option(content(cma_text.area_spans(area, self._page_bytes, name_width))) for area in self._areas]
+            )
+            names = [area.name for area in self._areas]
+            if names:
+                options.highlighted = names.index(shown.name) if shown is not None and shown.name in names else 0
+        self._draw_area()
+
+    def status_text(self) -> str:
+        """How many areas there are."""
+        return "" if len(self._areas) < 2 else f"{len(self._areas)} areas"
+
+    def focus_content(self) -> None:
+        """The map has the keys."""
+        self.map.focus()
+
+    def on_option_list_option_highlighted(self) -> None:
+        """Another area."""
+        self._draw_area()
+
+    def _draw_area(self) -> None:
+        area = self.area
+        no_map = area is None or not any(part.bitmap is not None and part.count_pages for part in area.ranges)
+        self.set_class(area is None, "no-area")
+        self.set_class(no_map, "no-map")
+        said = self.query_one("#cma-said", Static)
+        if area is None:
+            said.update(cma_text.NO_AREA)
+            return
+        if no_map:
+            update = self.shell.update
+            gaps = update.snapshot.gaps if update is not None else ()
+            said.update(content(cma_text.no_bitmap_spans(area, gaps, self._page_bytes)))
+        else:
+            self.map.set_area(area, self._page_bytes)
+        counts = cma_text.order_counts(area)
+        self.query_one("#cma-orders", Static).update(content(cma_text.orders_spans(counts, area, self._page_bytes)))
+        self._answer()
+
+    def on_cma_map_cursor_moved(self) -> None:
+        """Tell what is under the cursor."""
+        area = self.map.area
+        if area is None or not area.ranges:
+            return
+        spans = cma_text.cursor_spans(area, self.map.cursor, self._page_bytes)
+        self.query_one("#cma-cursor", Static).update(content(spans))
+        self.query_one("#cma-scale", Static).update(cma_text.scale_text(self.map.cell_pages))
+
+    def on_input_changed(self) -> None:
+        """Answer while it is typed."""
+        self._answer()
+
+    def on_input_submitted(self) -> None:
+        """To the place that was answered."""
+        self._answer()
+        self.map.focus()
+        if self._fit is not None and self._fit.range_index is not None and self._fit.start_bit is not None:
+            self.map.go_to(Bit(self._fit.range_index, self._fit.start_bit))
+
+    def _answer(self) -> None:
+        area = self.area
+        self._fit = None
+        if area is None:
+            return
+        answer, nearest = self.query_one("#cma-answer", Static), self.query_one("#cma-nearest", Static)
+        size, align = (self.query_one(selector, Input).value for selector in ("#cma-size", "#cma-align"))
+        try:
+            request = cma_text.request_of(size, align, self._page_bytes)
+        except ValueError as error:
+            answer.update(content(((str(error), "$orphan"),)))
+            nearest.update("")
+            self.map.set_room(())
+            return
+        self._fit = fit(area, request.size_pages, request.align_order)
+        order = area.order_per_bit or 0
+        room = [fitting_runs(part, order, request.size_pages, request.align_order) for part in area.ranges]
+        self.map.set_room(room)
+        answer.update(content(cma_text.answer_spans(self._fit, area, self._page_bytes)))
+        below = cma_text.nearest_spans(self._fit, area, self._page_bytes)
+        if self._fit.fits:
+            count = sum(map(len, room))
+            below = ((f"○ marks the {count} free run{'' if count == 1 else 's'} with room for it", cma_text.LABEL),)
+        nearest.update(content(below))
+
+    def action_area(self, step: int) -> None:
+        """The next or the previous area."""
+        options = self.query_one("#cma-areas", OptionList)
+        if self._areas:
+            options.highlighted = ((options.highlighted or 0) + step) % len(self._areas)
+
+    def action_ask(self) -> None:
+        """Ask whether a size fits."""
+        self.query_one("#cma-size", Input).focus()
+
+    def action_to_map(self) -> None:
+        """Leave the question."""
+        self.map.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """Esc is the app's own while the map has the keys; nothing is asked without an area."""
+        if action == "to_map":
+            return not self.map.has_focus and bool(self._areas)
+        if action == "area":
+            return len(self._areas) > 1
+        return bool(self._areas) if action == "ask" else True
