@@ -20,14 +20,6 @@ TEXT_ORDER: Final[Mapping[str, str]] = {"heaps": "-size", "buffers": "-size", "p
 """How text is sorted where `--sort` says nothing: the largest first. JSON and CSV keep the model's order."""
 
 
-KEYS: Final[Mapping[str, Mapping[str, object]]] = {
-    "heaps": HEAP_KEYS,
-    "buffers": buffer_keys({}),
-    "processes": PROCESS_KEYS,
-    "cma": CMA_KEYS,
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Sight:
     """One look at the source, and what a session knows from earlier ones (nothing where there is no session)."""
@@ -46,8 +38,6 @@ def run(options: Options) -> int:
     """
     verb = options.verb or "buffers"
     chosen = None if options.filter is None else compile_filter(options.filter)
-    if options.sort is not None:
-        sort_rows((), KEYS[verb], options.sort)  # an unknown key is told before the source is touched
     with opened(options) as backend:
         for number, sight in enumerate(_sights(backend, options.interval)):
             shown = shape(sight, verb, chosen, options.sort or _default_order(options, verb))

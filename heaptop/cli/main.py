@@ -90,7 +90,7 @@ def _prepare_stdout() -> None:
 
 
 def _discard_stdout() -> None:
-    """Whatever is still buffered for a reader that is gone goes nowhere, so that the interpreter's last flush is quiet."""
+    """What is still buffered for a reader that is gone goes nowhere: the interpreter's last flush stays quiet."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -6,10 +6,11 @@ is refused, not ignored.
 
 import argparse
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.errors import UsageError
 from heaptop.units import parse_duration, parse_size, printable
 
@@ -20,6 +21,15 @@ COUNT_MAX: Final = 1_000_000
 NAME_BYTES_MAX: Final = 31
 """A buffer's name without its NUL: DMA_BUF_NAME_LEN is 32 (uapi/linux/dma-buf.h, 5.3 to 7.3)."""
 
+SORT_KEYS: Final[Mapping[str, Mapping[str, Callable[[Any], Any]]]] = {
+    "heaps": HEAP_KEYS,
+    "buffers": buffer_keys({}),
+    "processes": PROCESS_KEYS,
+    "cma": CMA_KEYS,
+}
+"""What each list can be sorted by."""
+
+PATTERNS: Final = ("zero", "ff", "count")
 SHELLS: Final = ("bash", "zsh", "fish")
 SOURCES: Final = ("auto", "kernel", "emulator", "emulator:steady", "emulator:leak-fd", "replay:")
 
@@ -244,15 +254,38 @@ def build() -> argparse.ArgumentParser:
         child = verbs.add_parser(verb.name, help=verb.help, description=verb.help[0].upper() + verb.help[1:] + ".")
         if verb.arguments is not None:
             verb.arguments(child)
-        _add_common(child, verb.common)
+        _add_common(child, verb.common, verb.name)
     return parser
 
 
-def _add_common(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
+def _add_common(parser: argparse.ArgumentParser, names: Iterable[str], verb: str = "") -> None:
     group = parser.add_argument_group("common options")
     for name in names:
         flags, arguments = COMMON[name]
+        if name == "sort" and verb:
+            arguments = {**arguments, "help": f"sort by {', '.join(SORT_KEYS[verb])}; -KEY reverses"}
         group.add_argument(*flags, dest=name, **arguments)
+
+
+WITH_VALUE: Final = frozenset(
+    ("--backend", "--root", "--filter", "--sort", "--interval", "--count", "--name", "--pattern", "--hold")
+)
+"""Options that take a value."""
+
+
+def _joined(arguments: Iterable[str]) -> Iterator[str]:
+    """`--sort -size` as `--sort=-size`: argparse would take the value for an option (-s, or worse: -h for -heap)."""
+    option = None
+    for argument in arguments:
+        if option is not None:
+            yield from ([f"{option}={argument}"] if re.match("-[^-]", argument) else [option, argument])
+            option = None
+        elif argument in WITH_VALUE:
+            option = argument
+        else:
+            yield argument
+    if option is not None:
+        yield option
 
 
 def parse(arguments: list[str]) -> Options:
@@ -262,7 +295,7 @@ def parse(arguments: list[str]) -> Options:
         UsageError: it cannot be taken.
         SystemExit: after --help and --version.
     """
-    options = build().parse_args(arguments, namespace=Options())
+    options = build().parse_args(list(_joined(arguments)), namespace=Options())
     verb = next((verb for verb in VERBS if verb.name == options.verb), APP)
     for name in sorted(vars(options).keys() & COMMON.keys()):
         if name not in verb.common:
@@ -272,4 +305,6 @@ def parse(arguments: list[str]) -> Options:
             )
     if options.json and options.csv:
         raise UsageError("--json and --csv", "one document has one format")
+    if options.sort is not None:
+        sort_rows((), SORT_KEYS[verb.name], options.sort)
     return options

@@ -1,8 +1,8 @@
-"""Lists as CSV (RFC 4180): a header line with units in the names, one row per item, CRLF, UTF-8.
+r"""Lists as CSV (RFC 4180): a header line with units in the names, one row per item, CRLF, UTF-8.
 
 An empty cell is a value not known here. Text from outside keeps its newlines (in quotes, as RFC 4180 has it); other
-control characters and bytes that are not UTF-8 are escaped like `\\x1b`. A text cell that a spreadsheet would take for a
-formula (it starts with `=`, `+`, `-` or `@`) gets a leading apostrophe. JSON is the form without loss.
+control characters and bytes that are not UTF-8 are escaped like `\x1b`. A text cell that a spreadsheet would take for
+a formula (it starts with `=`, `+`, `-` or `@`) gets a leading apostrophe. JSON is the form without loss.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
-"""Snapshots as JSON, in the stable shape that `heaptop-1.schema.json` beside this file describes.
+r"""Snapshots as JSON, in the stable shape that `heaptop-1.schema.json` beside this file describes.
 
 One document has a line per list item: easy to grep and to compare, and written by the C encoder (50,000 buffers in a
-fraction of a second). Output is ASCII; a byte of a name that is not UTF-8 is a lone surrogate, `\\udcXX` (PEP 383).
+fraction of a second). Output is ASCII; a byte of a name that is not UTF-8 is a lone surrogate, `\udcXX` (PEP 383).
 """
 
 import json
@@ -22,6 +22,7 @@ from heaptop.model import (
     Provenance,
     Snapshot,
 )
+from heaptop.report.doctor import Check
 from heaptop.report.moment import timestamp
 from heaptop.report.totals import totals
 
@@ -34,7 +35,7 @@ LISTS: Final = ("heaps", "buffers", "processes", "cma")
 
 
 def document(snapshot: Snapshot, lists: Iterable[str], first_seen: Mapping[int, float] | None = None) -> Json:
-    """The document that holds `lists` of `snapshot`. `first_seen` (seconds since the epoch by inode) is what a session knows."""
+    """The document that holds `lists`. `first_seen` (seconds since the epoch, by inode) is what a session knows."""
     wanted = frozenset(lists)
     seen = first_seen or {}
     result = head(snapshot)
@@ -62,6 +63,24 @@ def head(snapshot: Snapshot) -> Json:
         "boot_id": snapshot.boot_id,
         "captured_at": timestamp(snapshot.captured_at),
         "gaps": [_gap(gap) for gap in snapshot.gaps],
+    }
+
+
+def diagnosis(snapshot: Snapshot, checks: Iterable[Check]) -> Json:
+    """The document of `doctor`."""
+    return {
+        **head(snapshot),
+        "checks": [
+            {
+                "name": check.name,
+                "there": check.there,
+                "readable": check.readable,
+                "detail": check.detail,
+                "adds": check.adds,
+                "remedy": check.remedy,
+            }
+            for check in checks
+        ],
     }
 
 

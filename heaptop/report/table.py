@@ -17,7 +17,7 @@ YELLOW: Final = "33"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to draw: `width` in cells (None: nothing is cut), ANSI `colour`, and whether the output can show `unicode`."""
+    """How to draw: `width` in cells (None: nothing is cut), ANSI `colour`, whether the output takes `unicode`."""
 
     width: int | None = None
     colour: bool = False

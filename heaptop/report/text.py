@@ -188,7 +188,8 @@ def _dump_totals(snapshot: Snapshot) -> str:
     sums = totals(snapshot)
     return (
         f"dmabuf total: {format_size(sums.total_bytes)}  kernel_rss: {format_size(sums.kernel_rss_bytes)}"
-        f"  userspace_rss: {format_size(sums.userspace_rss_bytes)}  userspace_pss: {format_size(sums.userspace_pss_bytes)}\n"
+        f"  userspace_rss: {format_size(sums.userspace_rss_bytes)}"
+        f"  userspace_pss: {format_size(sums.userspace_pss_bytes)}\n"
     )
 
 
@@ -216,10 +217,9 @@ def _area(area: CmaArea, page_bytes: int, look: Look) -> str:
     )
     text = f"{look.paint(printable(area.name), BOLD)}  {facts}\n"
     if area.alloc_pages_success is not None or area.alloc_pages_fail is not None:
-        text += (
-            f"  since boot: {number(area.alloc_pages_success)} pages allocated, {number(area.alloc_pages_fail)} failed, "
-            f"{number(area.release_pages_success)} released\n"
-        )
+        counters = (area.alloc_pages_success, area.alloc_pages_fail, area.release_pages_success)
+        done, failed, released = (number(counter) for counter in counters)
+        text += f"  pages since boot: {done} allocated, {failed} failed, {released} released\n"
     return text + "".join(_range(part, area.order_per_bit, look) for part in area.ranges)
 
 

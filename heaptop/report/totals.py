@@ -8,7 +8,8 @@ from heaptop.model import Snapshot
 @dataclass(frozen=True, slots=True)
 class Totals:
     """`kernel_rss_bytes` are buffers that no process is seen to hold; a buffer in two processes counts twice in
-    `userspace_rss_bytes` and once, in shares, in `userspace_pss_bytes`. `total_bytes` counts each buffer once."""
+    `userspace_rss_bytes` and once, in shares, in `userspace_pss_bytes`. `total_bytes` counts each buffer once.
+    """
 
     total_bytes: int
     kernel_rss_bytes: int

@@ -1,0 +1,143 @@
+"""`heaptop alloc`: allocates test buffers, holds them, and frees them whatever ends the program."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from heaptop.assemble import assemble
+from heaptop.backend.base import Allocation, Allocator, Backend
+from heaptop.backend.fill import Pattern, fill, parse_pattern
+from heaptop.cli.output import emit, narrate
+from heaptop.cli.parser import Options, closest
+from heaptop.cli.source import opened
+from heaptop.errors import AllocationError, Exit, UsageError, errno_text
+from heaptop.model import Snapshot
+from heaptop.report.csv import Value
+from heaptop.report.text import counted
+from heaptop.units import format_size, printable, text_of
+
+SHARE_MAX: Final = 0.5
+"""Of MemAvailable. The system heap takes all memory if asked to (5.11 on), and the OOM killer cannot see who did."""
+
+CSV_HEADER: Final = ("heap", "inode", "size_bytes", "name", "latency_s")
+
+
+def run(options: Options) -> int:
+    """Allocate, tell, hold, free.
+
+    Raises:
+        UsageError: this source cannot allocate, the heap is unknown, or it is too much of the memory available.
+        AllocationError: the heap refused; what it gave before is freed.
+        SourceError, RecordingError: the source cannot be opened.
+    """
+    pattern = None if options.pattern is None else parse_pattern(options.pattern)
+    if options.readonly:
+        raise UsageError("alloc", "--readonly allocates nothing", "leave it out")
+    with opened(options) as backend:
+        heap = _heap_of(backend, options.heap)
+        if not options.force:
+            _check_share(assemble(backend.capture()), options.size, options.count)
+        if options.csv:
+            _emit_csv(CSV_HEADER)
+        with _held() as held:
+            for _ in range(options.count):
+                held.append(_allocate(heap, options, pattern, backend.source))
+                _tell(held[-1], options, backend.source)
+            total = format_size(sum(allocation.size_bytes for allocation in held))
+            until = "interrupted" if options.hold is None else f"{options.hold:g} s have passed"
+            narrate(f"heaptop: holding {counted(len(held), 'buffer')}, {total}, until {until}")
+            _wait(options.hold)
+    return Exit.OK
+
+
+def _heap_of(backend: Backend, name: str) -> Allocator:
+    """The backend, if it can allocate from the heap called `name`."""
+    if not isinstance(backend, Allocator):
+        raise UsageError("alloc", f"{backend.source} cannot allocate", "take -b kernel or -b emulator")
+    heaps = backend.heaps()
+    if name not in heaps:
+        remedy = closest(name, heaps) or "it has none: heaptop doctor says why"
+        raise UsageError(f"no heap {printable(name)!r} on {backend.source}", remedy=remedy)
+    return backend
+
+
+def _check_share(snapshot: Snapshot, size_bytes: int, count: int) -> None:
+    total_bytes = -(-size_bytes // snapshot.page_bytes) * snapshot.page_bytes * count
+    available_bytes = snapshot.memory.available_bytes
+    if available_bytes is None:
+        raise UsageError("alloc", f"how much memory {snapshot.source} has available is not known", "take --force")
+    if total_bytes > available_bytes * SHARE_MAX:
+        share = f"more than half of the {format_size(available_bytes)} available"
+        raise UsageError(f"alloc of {format_size(total_bytes)}", share, "take less, or --force")
+
+
+@contextmanager
+def _held() -> Iterator[list[Allocation]]:
+    held: list[Allocation] = []
+    try:
+        yield held
+    finally:
+        for allocation in held:
+            os.close(allocation.fd)
+        if held:
+            narrate(f"heaptop: freed {counted(len(held), 'buffer')}")
+
+
+def _allocate(heap: Allocator, options: Options, pattern: Pattern | None, source: str) -> Allocation:
+    try:
+        allocation = heap.allocate(options.heap, options.size, options.name)
+    except AllocationError as error:
+        if options.json:
+            _emit_json(source, event="failed", heap=options.heap, size_bytes=options.size, **_errno_fields(error))
+        raise
+    if pattern is not None:
+        try:
+            fill(allocation.fd, allocation.size_bytes, pattern)
+        except BaseException:
+            os.close(allocation.fd)
+            raise
+    return allocation
+
+
+def _errno_fields(error: AllocationError) -> dict[str, object]:
+    return {"errno": error.errno, "error": errno_text(error.errno)}
+
+
+def _tell(allocation: Allocation, options: Options, source: str) -> None:
+    name = None if allocation.name is None else text_of(allocation.name)
+    fields: dict[str, Value] = {
+        "heap": allocation.heap,
+        "inode": allocation.inode,
+        "size_bytes": allocation.size_bytes,
+        "name": name,
+        "latency_s": allocation.latency_s,
+    }
+    if options.json:
+        _emit_json(source, event="allocated", **fields)
+    elif options.csv:
+        _emit_csv(tuple(fields.values()))
+    else:
+        label = "" if name is None else f" {printable(name)}"
+        size = format_size(allocation.size_bytes)
+        emit(f"inode {allocation.inode}{label}: {size} of {allocation.heap} in {1e6 * allocation.latency_s:.1f} us\n")
+
+
+def _emit_json(source: str, **fields: object) -> None:
+    from heaptop.report import json
+
+    emit(json.dumps_line({"schema": json.SCHEMA, "source": source, **fields}))
+
+
+def _emit_csv(cells: Sequence[Value]) -> None:
+    from heaptop.report import csv
+
+    emit(csv.dumps([cells]))
+
+
+def _wait(hold_s: float | None) -> None:
+    """Until `hold_s` have passed, or a signal ends the wait by an exception."""
+    end = None if hold_s is None else time.monotonic() + hold_s
+    while end is None or (left := end - time.monotonic()) > 0:
+        time.sleep(3600 if end is None else min(left, 3600))
