@@ -131,7 +131,7 @@ def parse(data: bytes, names: Mapping[int, bytes] = MappingProxyType({})) -> Buf
     columns = _columns(heading[1])
     trailer = _TRAILER.fullmatch(data, max(0, data.rfind(b"\nTotal ")))
     starts = list(_ROW.finditer(data, heading.end()))
-    ends = [start.start() for start in starts[1:]] + [trailer.start() if trailer else len(data)]
+    ends = [start.start() for start in starts[1:]] + [trailer.start() if trailer else _end_of_blocks(data)]
     rows = [_row(start, data[start.end() : end], columns, names) for start, end in zip(starts, ends, strict=False)]
     if rows and rows[-1].attachments is None:  # cut within the last block; what looks like a trailer is in its name
         rows.pop()
@@ -143,6 +143,12 @@ def parse(data: bytes, names: Mapping[int, bytes] = MappingProxyType({})) -> Buf
         total_count=int(trailer[1]) if trailer else None,
         total_size=int(trailer[2]) if trailer else None,
     )
+
+
+def _end_of_blocks(data: bytes) -> int:
+    """Where the last whole block of a cut text ends."""
+    last_line = b" devices attached\n"
+    return data.rfind(last_line) + len(last_line)
 
 
 def _columns(heading: bytes) -> _Columns:

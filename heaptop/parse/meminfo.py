@@ -4,23 +4,19 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from heaptop.parse.text import error_at
+from heaptop.parse.text import check_whole, error_at
 
-_LINE = re.compile(rb"([A-Za-z][\w()]{0,63}): +(\d{1,20})( kB)?\n")
+_LINE = re.compile(rb"^([A-Za-z][\w()]{0,63}): +(\d{1,20})( kB)?$", re.MULTILINE)
 
 
 def parse(data: bytes) -> Mapping[str, int]:
-    """All lines by the kernel's names: bytes for those in kB, counts for the others (`HugePages_Total`).
+    """Numbers by the kernel's names: bytes where they are in kB, counts for the others (`HugePages_Total`).
 
     Raises:
-        ParseError: a line is not `Name: number` or is cut, or there is none.
+        ParseError: it is cut, or no line is a name and a number.
     """
-    values: dict[str, int] = {}
-    offset = 0
-    while offset < len(data) or not values:
-        match = _LINE.match(data, offset)
-        if match is None:
-            raise error_at("meminfo", "not a name and a number, or cut", data, offset)
-        values[match[1].decode("ascii")] = int(match[2]) * (1024 if match[3] else 1)
-        offset = match.end()
+    check_whole("meminfo", data)
+    values = {name.decode("ascii"): int(number) * (1024 if kb else 1) for name, number, kb in _LINE.findall(data)}
+    if not values:
+        raise error_at("meminfo", "no names and numbers", data)
     return MappingProxyType(values)

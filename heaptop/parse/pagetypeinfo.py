@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from heaptop.errors import ParseError
 from heaptop.parse.text import error_at
 
 _HEAD = re.compile(rb"Page block order: +(\d{1,3})\nPages per block: +(\d{1,20})\n\n")
-_FREE_TITLE = re.compile(rb"Free pages count per migrate type at order +((?:\d{1,3} *){1,64})\n")
+_FREE_TITLE = re.compile(rb"Free pages count per migrate type at order(?: +\d{1,3}){1,64} *\n")
 _FREE = re.compile(rb"Node +(\d{1,10}), zone +(\S{1,32}), type +(\S{1,32})((?: +>?\d{1,20})+) *\n")
 _BLOCK_TITLE = re.compile(rb"\nNumber of blocks type +(\S[^\n]{0,400}\S)[ ]*\n")
 _BLOCK = re.compile(rb"Node +(\d{1,10}), zone +(\S{1,32})((?: +\d{1,20})+) *\n")
@@ -96,6 +95,5 @@ def _block_counts(match: re.Match[bytes], types: list[str], data: bytes) -> Bloc
 def _expect(pattern: re.Pattern[bytes], data: bytes, offset: int) -> re.Match[bytes]:
     match = pattern.match(data, offset)
     if match is None:
-        error: ParseError = error_at("pagetypeinfo", "not its heading, or cut", data, offset)
-        raise error
+        raise error_at("pagetypeinfo", "not its heading, or cut", data, offset)
     return match

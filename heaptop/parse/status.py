@@ -5,11 +5,11 @@
 import re
 from dataclasses import dataclass
 
-from heaptop.parse.text import error_at
+from heaptop.parse.text import check_whole, error_at
 
-_LINE = re.compile(rb"([A-Za-z_][\w-]{0,63}):[\t ]*([^\n]*)\n")
+_LINE = re.compile(rb"^([A-Za-z_]\w{0,63}):\t?([^\n]*)$", re.MULTILINE)
 _NUMBER = re.compile(rb"\d{1,20}")
-_KB = re.compile(rb"(\d{1,20}) kB")
+_KB = re.compile(rb" *(\d{1,20}) kB")
 _ESCAPES = {rb"\n": b"\n", rb"\\": b"\\"}
 
 
@@ -36,9 +36,10 @@ def parse(data: bytes) -> Status:
     """The lines of interest; others may come and go.
 
     Raises:
-        ParseError: a line is not `Key: value` or is cut, or one of the needed lines is absent or garbled.
+        ParseError: it is cut, or one of the lines of interest is absent or garbled.
     """
-    values = _values(data)
+    check_whole("status", data)
+    values: dict[bytes, bytes] = dict(_LINE.findall(data))
     return Status(
         name=re.sub(rb"\\[n\\]", lambda match: _ESCAPES[match[0]], values.get(b"Name", b"")),
         tgid=_numbers(data, values, b"Tgid", 1)[0],
@@ -51,18 +52,6 @@ def parse(data: bytes) -> Status:
         vmrss=_kb(data, values, b"VmRSS"),
         threads=_numbers(data, values, b"Threads", 1)[0],
     )
-
-
-def _values(data: bytes) -> dict[bytes, bytes]:
-    values: dict[bytes, bytes] = {}
-    offset = 0
-    while offset < len(data):
-        match = _LINE.match(data, offset)
-        if match is None:
-            raise error_at("status", "not a line of key and value, or cut", data, offset)
-        values.setdefault(match[1], match[2])
-        offset = match.end()
-    return values
 
 
 def _numbers(data: bytes, values: dict[bytes, bytes], key: bytes, count: int | None = None) -> tuple[int, ...]:

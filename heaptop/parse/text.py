@@ -14,6 +14,16 @@ def error_at(parser: str, why: str, data: bytes, offset: int = 0) -> ParseError:
     return ParseError(parser, why, data.count(b"\n", 0, begin) + 1, data[begin : end if end >= 0 else len(data)])
 
 
+def check_whole(parser: str, data: bytes) -> None:
+    """Make sure that the last line is whole.
+
+    Raises:
+        ParseError: the text is empty, or does not end with a newline: it is cut.
+    """
+    if not data.endswith(b"\n"):
+        raise error_at(parser, "cut" if data else "empty", data, len(data))
+
+
 def integer(data: bytes, parser: str, *, signed: bool = False) -> int:
     r"""A file that is one decimal number: `4096\n`, with or without the newline.
 

@@ -4,23 +4,19 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from heaptop.parse.text import error_at
+from heaptop.parse.text import check_whole, error_at
 
-_LINE = re.compile(rb"([A-Za-z]\w{0,63}) (-?\d{1,20})\n")
+_LINE = re.compile(rb"^([A-Za-z]\w{0,63}) (-?\d{1,20})$", re.MULTILINE)
 
 
 def parse(data: bytes) -> Mapping[str, int]:
-    """All lines by the kernel's names, as printed.
+    """Numbers by the kernel's names, as printed; other lines are passed over.
 
     Raises:
-        ParseError: a line is not `name number` or is cut, or there is none.
+        ParseError: it is cut, or no line is a name and a number.
     """
-    values: dict[str, int] = {}
-    offset = 0
-    while offset < len(data) or not values:
-        match = _LINE.match(data, offset)
-        if match is None:
-            raise error_at("vmstat", "not a name and a number, or cut", data, offset)
-        values[match[1].decode("ascii")] = int(match[2])
-        offset = match.end()
+    check_whole("vmstat", data)
+    values = {name.decode("ascii"): int(number) for name, number in _LINE.findall(data)}
+    if not values:
+        raise error_at("vmstat", "no names and numbers", data)
     return MappingProxyType(values)
