@@ -47,7 +47,7 @@ cdef class Buddy:
         # From the end, so that the lowest block is the first of its list.
         while page:
             order = ORDERS - 1
-            while (page & ((1u << order) - 1)) or (1u << order) > page:
+            while page & ((1u << order) - 1):
                 order -= 1
             page -= 1u << order
             self.push(page, order)

@@ -140,11 +140,11 @@ def _pagetypeinfo(machine: Machine) -> str:
         "CMA": machine.cma_total_pages >> PAGEBLOCK_ORDER,
     }
     lines = [f"Page block order: {PAGEBLOCK_ORDER}", f"Pages per block:  {1 << PAGEBLOCK_ORDER}", ""]
-    lines.append("Free pages count per migrate type at order " + "".join(f"{order:>6} " for order in orders))
+    lines.append("Free pages count per migrate type at order  " + "".join(f"{order:>6} " for order in orders))
     for kind in _MIGRATE_TYPES:
         counts = "".join(f"{count:>6} " for count in free.get(kind) or (0,) * len(orders))
         lines.append(f"Node {0:>4}, zone {'DMA32':>8}, type {kind:>12} {counts}")
-    lines += ["", "Number of blocks type " + "".join(f"{kind:>12} " for kind in _MIGRATE_TYPES)]
+    lines += ["", "Number of blocks type  " + "".join(f"{kind:>12} " for kind in _MIGRATE_TYPES)]
     lines.append(f"Node 0, zone {'DMA32':>8} " + "".join(f"{blocks.get(kind, 0):>12} " for kind in _MIGRATE_TYPES))
     return "\n".join(lines) + "\n"
 

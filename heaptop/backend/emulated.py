@@ -5,9 +5,11 @@ the rest of the kernel's files come from the emulator itself. Only this emulator
 do not mix.
 """
 
+import contextlib
 import errno
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -18,20 +20,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
 
+from heaptop.backend.base import Allocation
+from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
+from heaptop.errors import AllocationError, SourceError, UsageError
+from heaptop.units import printable, text_of
 from heaptop_emulator import text
 from heaptop_emulator.framework import FILE_PREFIX
 from heaptop_emulator.scenarios import SCENARIOS
 from heaptop_emulator.wire import U64_MAX, BufferState, Client, ProtocolError, State
-
-from heaptop.backend.base import Allocation
-from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
-from heaptop.errors import AllocationError, SourceError, UsageError
 
 LINK_PREFIX: Final = f"/memfd:{FILE_PREFIX}".encode()
 """How the link of every emulated buffer's fd begins."""
 _START_TIMEOUT_S: Final = 20.0
 _ANSWER_TIMEOUT_S: Final = 10.0
 _END_TIMEOUT_S: Final = 5.0
+_REMEDY: Final = "start heaptop again"
 _O_LARGEFILE: Final = 0o100000
 """Set on every memfd's open file by a 64-bit kernel, and not on a dma-buf's."""
 _MAP_LINE: Final = re.compile(rb"^(\S+ \S+ \S+ )\S+ (\d+)( +)" + re.escape(LINK_PREFIX) + rb".*$", re.MULTILINE)
@@ -53,7 +56,7 @@ class EmulatedBackend:
             raise UsageError(f"no scenario {scenario!r}", "", f"one of: {', '.join(SCENARIOS)}")
         self._scenario = scenario
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._client = Client(ours)
         with theirs:
@@ -135,38 +138,47 @@ class EmulatedBackend:
 
     def close(self) -> None:
         """End the emulator and its processes. Buffers that this process still holds stay its own."""
-        self._client.socket.close()
-        if self._process.poll() is None:
-            try:
-                self._process.wait(_END_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        if self._client.socket.fileno() >= 0:
+            # Wakes a thread that waits for an answer, so that the lock comes free.
+            with contextlib.suppress(OSError):
+                self._client.socket.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._end()
 
     def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
         """An answer, one request at a time. After a failure there is no telling what comes next, so it is the end."""
         with self._lock:
+            if self._client.socket.fileno() < 0:
+                raise SourceError("the emulator has ended", "", _REMEDY)
             try:
                 return ask()
             except (ConnectionError, TimeoutError, ProtocolError) as error:
-                why = self._last_words() or str(error)
-                self.close()
-                raise SourceError("the emulator has ended", why, "start heaptop again") from error
-            except OSError as error:
-                if error.errno != errno.EBADF:
-                    raise
-                raise SourceError("the emulator has ended", "", "start heaptop again") from error
+                raise SourceError("the emulator has ended", self._reason(error), _REMEDY) from error
 
-    def _last_words(self) -> str:
-        """The last line the emulator wrote about its end, if any."""
-        stderr = self._process.stderr
-        if stderr is None or stderr.closed:
-            return ""
-        os.set_blocking(stderr.fileno(), False)
-        words = (stderr.read() or b"").decode(errors="backslashreplace").strip()
-        return words.splitlines()[-1] if words else ""
+    def _reason(self, error: Exception) -> str:
+        """Why it ended: its last words, the signal that ended it, or what was seen from here."""
+        hangs = isinstance(error, TimeoutError)
+        if hangs:
+            self._process.kill()
+        words = self._end()
+        code = self._process.returncode
+        if words:
+            return printable(text_of(words.splitlines()[-1]))
+        if hangs:
+            return "it did not answer"
+        return f"ended by {signal.Signals(-code).name}" if code < 0 else str(error)
+
+    def _end(self) -> bytes:
+        """Let go of the emulator and wait until it is gone. What it wrote to stderr, which is empty as a rule."""
+        self._client.socket.close()
+        if self._process.returncode is not None:
+            return b""
+        try:
+            _, words = self._process.communicate(timeout=_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            _, words = self._process.communicate()
+        return words
 
 
 def _is_buffer(link: FdLink) -> bool:
