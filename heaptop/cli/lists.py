@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from heaptop.analysis.filter import Filter, FilterContext, compile_filter
@@ -25,7 +24,7 @@ class Sight:
     """One look at the source, and what a session knows from earlier ones (nothing where there is no session)."""
 
     snapshot: Snapshot
-    first_seen: Mapping[int, float] = MappingProxyType({})
+    first_seen: Mapping[int, float] = field(default_factory=dict)
     new: frozenset[int] = frozenset()
 
 

@@ -6,6 +6,7 @@ is refused, not ignored.
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -241,7 +242,8 @@ class _Version(argparse.Action):
             number = version("heaptop")
         except PackageNotFoundError:
             number = "(not installed)"
-        parser.exit(message=f"heaptop {number}\n")
+        sys.stdout.write(f"heaptop {number}\n")
+        parser.exit()
 
 
 def build() -> argparse.ArgumentParser:
