@@ -213,9 +213,9 @@ def _split_name(
     end = len(lines)
     while end > 1 and _FENCE.fullmatch(lines[end - 1]):
         end -= 1
+    if columns.extra_cells or len(b"\n".join(lines[:end])) > NAME_BYTES_MAX:
+        end = 1  # a vendor's cells or lines
     cells = b"\n".join(lines[:end]).rsplit(b"\t", columns.extra_cells)
-    if len(cells[0]) > NAME_BYTES_MAX:
-        cells, end = lines[0].rsplit(b"\t", columns.extra_cells), 1
     unnamed = cells[0] == (_UNNAMED if columns.has_name_heading else b"")
     return None if unnamed else cells[0], cells[1:] + lines[end:]
 
