@@ -1,0 +1,163 @@
+"""From raw text to a Snapshot: every parser is called from here, and all sources are joined by inode."""
+
+from collections.abc import Iterable, Mapping
+
+from heaptop.analysis.ownership import shares
+from heaptop.assemble import buffers as joining
+from heaptop.assemble import cma, heaps, processes, system
+from heaptop.assemble.gaps import AS_TRACER, Gaps, is_gone
+from heaptop.assemble.processes import Device, Holding, View
+from heaptop.capture import Capture, ProcessCapture, ReadError
+from heaptop.model import Buffer, Process, Snapshot
+
+__all__ = ["Assembler", "assemble"]
+
+
+def assemble(capture: Capture) -> Snapshot:
+    """Join all that a capture tells. Never fails: what cannot be parsed or was not readable becomes a `Gap`."""
+    return Assembler().assemble(capture)
+
+
+class Assembler:
+    """Assembles captures one after the other. The snapshot depends on the capture alone; what is the very same object
+    as in the capture before is not read again, and a buffer of which nothing new is told stays the very same object.
+    """
+
+    def __init__(self) -> None:
+        self._views: dict[int, tuple[ProcessCapture, View]] = {}
+        self._held: dict[int, tuple[View, frozenset[Device], dict[int, Holding]]] = {}
+        self._built: dict[int, tuple[joining.Parts, Buffer]] = {}
+        self._heap_names: frozenset[str] = frozenset()
+
+    def assemble(self, capture: Capture) -> Snapshot:
+        """As the function `assemble`."""
+        gaps = Gaps()
+        views = self._look(capture.processes)
+        held = self._join(views)
+        listing = joining.listing(capture, held, gaps)
+        nodes = heaps.nodes(capture, gaps)
+        names = heaps.HeapNames(nodes)
+        buffers = self._build(held, listing, names)
+        memory = system.memory(capture.files, gaps)
+        areas = cma.area_files(capture.files, sorted(names.names))
+        area_pages = [cma.count_pages(area) for area in areas]
+        known_pages = 0 if None in area_pages else sum(pages or 0 for pages in area_pages)
+        page_bytes = system.page_bytes(capture.processes, memory.cma_total_bytes, known_pages)
+        _note_processes(capture, views, gaps)
+        _note_damage(capture, gaps)
+        joining.note_unknown(buffers, listing.has_bufinfo, gaps)
+        if listing.nameless_rows:
+            gaps.add(*_without_identity(f"{len(listing.nameless_rows)} buffers of bufinfo"))
+        return Snapshot(
+            source=capture.source,
+            kernel=system.kernel_release(capture, gaps),
+            boot_id=system.boot_id(capture, gaps),
+            captured_at=capture.captured_at,
+            page_bytes=page_bytes,
+            heaps=heaps.heaps(nodes, names, buffers, [area.name for area in areas], gaps),
+            exporters=heaps.exporters(buffers, listing.nameless_rows, names),
+            buffers=buffers,
+            processes=_processes(buffers, views, gaps),
+            cma=cma.areas(areas, capture.files, memory.cma_total_bytes, page_bytes, gaps),
+            memory=memory,
+            gaps=gaps.result(),
+        )
+
+    def _look(self, captured: Iterable[ProcessCapture]) -> list[View]:
+        before, self._views = self._views, {}
+        for process in captured:
+            known = before.get(process.pid)
+            view = known[1] if known is not None and known[0] is process else processes.view(process)
+            self._views[process.pid] = process, view
+        return [view for _, view in self._views.values()]
+
+    def _join(self, views: Iterable[View]) -> dict[int, list[Holding]]:
+        """What all processes hold, by inode."""
+        views = list(views)
+        devices = frozenset[Device]().union(*(view.devices for view in views))
+        before, self._held = self._held, {}
+        joined: dict[int, list[Holding]] = {}
+        for view in views:
+            pid = view.id.pid
+            known = before.get(pid)
+            if known is None or known[0] is not view or known[1] != devices:
+                known = view, devices, processes.holdings(view, devices)
+            self._held[pid] = known
+            for inode, holding in known[2].items():
+                joined.setdefault(inode, []).append(holding)
+        return joined
+
+    def _build(
+        self, held: Mapping[int, list[Holding]], listing: joining.Listing, names: heaps.HeapNames
+    ) -> tuple[Buffer, ...]:
+        before = self._built if self._heap_names == names.names else {}
+        self._built, self._heap_names = {}, names.names
+        for inode in sorted({*held, *listing.rows, *listing.entries}):
+            parts = joining.Parts(
+                tuple(held.get(inode, ())), listing.rows.get(inode), listing.entries.get(inode), listing.is_exact
+            )
+            known = before.get(inode)
+            if known is None or known[0] != parts:
+                built = joining.build(inode, parts, names.heap_of)
+                known = parts, known[1] if known is not None and known[1] == built else built
+            self._built[inode] = known
+        return tuple(buffer for _, buffer in self._built.values())
+
+
+def _processes(buffers: Iterable[Buffer], views: Iterable[View], gaps: Gaps) -> tuple[Process, ...]:
+    found = shares(buffers)
+    result = []
+    for view in views:
+        share = found.get(view.id)
+        if share is None:
+            continue
+        if view.lacking:
+            gaps.tally(f"{', '.join(view.lacking)} of {{}} processes that hold buffers", "could not be read")
+        result.append(
+            Process(
+                id=view.id,
+                comm=view.comm,
+                uid=view.uid,
+                cmdline=view.cmdline,
+                cgroup=view.cgroup,
+                oom_score_adj=view.oom_score_adj,
+                rss_bytes=share.rss_bytes,
+                pss_bytes=share.pss_bytes,
+                inodes=share.inodes,
+                threads_with_own_table=view.own_tables,
+            )
+        )
+    return tuple(sorted(result, key=lambda process: process.id.pid))
+
+
+def _note_processes(capture: Capture, views: Iterable[View], gaps: Gaps) -> None:
+    """One gap for each kind of trouble, however many processes have it."""
+    of_all = "" if capture.processes_seen is None else f" of {capture.processes_seen}"
+    anonymous = unidentified = 0
+    for process, view in zip(capture.processes, views, strict=True):
+        anonymous += view.anonymous
+        unidentified += view.unidentified
+        if processes.is_unreadable(process):
+            gaps.tally(f"{{}}{of_all} processes could not be read", "permission denied", AS_TRACER)
+            continue
+        for trouble in {(trouble.what, trouble.remedy): trouble for trouble in reversed(view.troubles)}.values():
+            gaps.tally(trouble.what.format(f"{{}}{of_all} processes"), trouble.why, trouble.remedy)
+    if anonymous:
+        gaps.add(*_without_identity(f"{anonymous} references"))
+    if unidentified:
+        why = "neither stat nor an inode number in fdinfo (which has it from 5.14 on)"
+        gaps.add(f"{unidentified} descriptors whose buffer is not known", why, "capture stat of descriptors too")
+
+
+def _without_identity(what: str) -> tuple[str, str, str]:
+    return f"{what} without identity", "buffers have no inode of their own up to kernel 5.2", "use kernel 5.3 or newer"
+
+
+def _note_damage(capture: Capture, gaps: Gaps) -> None:
+    """Troubles of the capture as a whole: a recording that breaks off, /proc that cannot be listed."""
+    damage = capture.files.get("recording")
+    if isinstance(damage, ReadError):
+        gaps.add("a part of the recording", "it is cut, damaged or too large", "make it again; what is there is shown")
+    listing = capture.files.get("proc")
+    if isinstance(listing, ReadError) and not is_gone(listing):
+        gaps.read(listing, lambda _: None, "the list of processes")

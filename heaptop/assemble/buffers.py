@@ -1,0 +1,253 @@
+"""Joining all that was told of buffers, by inode."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final, NamedTuple, TypeVar
+
+from heaptop.assemble.gaps import AS_ROOT, Gaps, is_gone, missing_debugfs
+from heaptop.assemble.processes import Holding
+from heaptop.capture import Capture, Raw
+from heaptop.errors import ParseError
+from heaptop.model import Buffer, Fence, Provenance, Source
+from heaptop.parse import bufinfo, dmabuf_sysfs
+from heaptop.parse.bufinfo import Bufinfo, Row
+from heaptop.units import text_of
+
+BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
+BUFFERS: Final = "sys/kernel/dmabuf/buffers"
+
+HeapOf = Callable[[str], str | None]
+"""The heap that a buffer of this exporter is from, where that can be told."""
+
+
+@dataclass(slots=True)
+class SysfsEntry:
+    """`/sys/kernel/dmabuf/buffers/INODE`, as far as it was readable. Attachments are by their number."""
+
+    size: int | None = None
+    exporter: bytes | None = None
+    attachments: dict[str, bytes] = field(default_factory=dict)
+
+
+class Parts(NamedTuple):
+    """All that is told of one buffer. Equal parts make an equal buffer."""
+
+    holdings: tuple[Holding, ...]
+    row: Row | None
+    entry: SysfsEntry | None
+    trust_row: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the two lists of all buffers say: rows of bufinfo and entries of sysfs by inode, and the rows that have no
+    inode (up to 5.2). `is_exact` tells that bufinfo's rows agree with its own totals.
+    """
+
+    rows: Mapping[int, Row]
+    entries: Mapping[int, SysfsEntry]
+    nameless_rows: tuple[Row, ...]
+    is_exact: bool
+    has_bufinfo: bool
+
+
+def listing(capture: Capture, held: Mapping[int, list[Holding]], gaps: Gaps) -> Listing:
+    """Read bufinfo and sysfs. Names that processes told make bufinfo's rows exact where a name holds newlines."""
+    names = {inode: name for inode, holdings in held.items() if (name := _known_name(holdings)) is not None}
+    entries = _entries(capture, gaps)
+    raw = capture.files.get(BUFINFO)
+    info = gaps.read(raw, lambda data: bufinfo.parse(data, names), "bufinfo")
+    if info is None:
+        if not isinstance(raw, bytes):
+            unlisted = "" if entries else "buffers that no readable process holds; "
+            why, remedy = missing_debugfs(capture.files, BUFINFO, "CONFIG_DEBUG_FS")
+            gaps.add(f"{unlisted}attachments, fences and references as bufinfo has them", why, remedy)
+        return Listing({}, entries, (), is_exact=False, has_bufinfo=False)
+    trouble = info.trouble()
+    if trouble:
+        gaps.add("rows of bufinfo may be wrong or missing", trouble, "look again; a name may imitate rows")
+    return Listing(
+        _by_inode(info),
+        entries,
+        tuple(row for row in info.rows if row.ino is None),
+        is_exact=not trouble,
+        has_bufinfo=True,
+    )
+
+
+def _by_inode(info: Bufinfo) -> dict[int, Row]:
+    """The first of rows with the same inode: a buffer's name can imitate a row, but only after its own."""
+    rows: dict[int, Row] = {}
+    for row in info.rows:
+        if row.ino is not None:
+            rows.setdefault(row.ino, row)
+    return rows
+
+
+def _entries(capture: Capture, gaps: Gaps) -> dict[int, SysfsEntry]:
+    entries: dict[int, SysfsEntry] = {}
+    for path in sorted(path for path in capture.files if path.startswith(BUFFERS)):
+        raw = capture.files[path]
+        where = dmabuf_sysfs.entry(path)
+        if where is None:
+            if path == BUFFERS:
+                gaps.read(raw, lambda _: None, f"/{BUFFERS}")
+        elif not is_gone(raw):
+            _read_entry(entries.setdefault(where.inode, SysfsEntry()), where.file, raw, gaps)
+    for path, target in capture.links.items():
+        where = dmabuf_sysfs.entry(path)
+        if where is not None and where.attachment is not None and where.inode in entries:
+            entries[where.inode].attachments[where.attachment] = dmabuf_sysfs.device(target)
+    return entries
+
+
+def _read_entry(entry: SysfsEntry, file: str, raw: Raw, gaps: Gaps) -> None:
+    if not isinstance(raw, bytes):
+        # A directory can vanish while it is being read, as any errno; the fields stay unknown.
+        return
+    try:
+        if file == "size":
+            entry.size = dmabuf_sysfs.size(raw)
+        elif file == "exporter_name":
+            entry.exporter = dmabuf_sysfs.exporter_name(raw)
+    except ParseError as error:
+        gaps.tally(f"{{}} files below /{BUFFERS} could not be read", str(error))
+
+
+def _known_name(holdings: Iterable[Holding]) -> bytes | None:
+    for holding in holdings:
+        if holding.info is not None:
+            return holding.info.name
+    return next((name for holding in holdings if (name := holding.link_name or holding.map_name)), None)
+
+
+Value = TypeVar("Value")
+
+
+class _Taken:
+    """Takes the values of one buffer, each from the first source that tells it, and keeps all that do."""
+
+    def __init__(self) -> None:
+        self.sources: list[tuple[str, tuple[Source, ...]]] = []
+
+    def first(self, name: str, *candidates: tuple[Source, Value | None]) -> Value | None:
+        known = [(source, value) for source, value in candidates if value is not None]
+        if not known:
+            return None
+        self.sources.append((name, tuple(source for source, _ in known)))
+        return known[0][1]
+
+
+def build(inode: int, parts: Parts, heap_of: HeapOf) -> Buffer:
+    """The buffer that these parts make."""
+    holdings, row, entry, _ = parts
+    stat = next((holding.stat for holding in holdings if holding.stat is not None), None)
+    info = next((holding.info for holding in holdings if holding.info is not None), None)
+    taken = _Taken()
+    size = taken.first(
+        "size_bytes",
+        (Source.FD_STAT, stat.size_bytes if stat else None),
+        (Source.FDINFO, info.size if info else None),
+        (Source.SYSFS_BUFFERS, entry.size if entry else None),
+        (Source.BUFINFO, row.size if row else None),
+    )
+    exporter_name = taken.first(
+        "exporter",
+        (Source.FDINFO, info.exp_name if info else None),
+        (Source.SYSFS_BUFFERS, entry.exporter if entry else None),
+        (Source.BUFINFO, row.exp_name if row else None),
+    )
+    exporter = None if exporter_name is None else text_of(exporter_name)
+    count = taken.first("file_count", *_counts(parts))
+    holders = tuple(holding.holder for holding in holdings)
+    seen = sum(len(holder.fds) + len(holder.maps) for holder in holders)
+    fences = taken.first("fences", (Source.BUFINFO, row.fences if row else None))
+    attachments = _attachments(taken, row, entry)
+    return Buffer(
+        inode=inode,
+        size_bytes=size,
+        exporter=exporter,
+        name=_name(taken, parts),
+        file_count=count,
+        hidden_refs=taken.first("hidden_refs", (Source.DERIVED, None if count is None else max(0, count - seen))),
+        attachments=attachments,
+        fences=None
+        if fences is None
+        else tuple(Fence(each.usage, text_of(each.text), each.signalled) for each in fences),
+        holders=holders,
+        heap=None if exporter is None else taken.first("heap", (Source.DERIVED, heap_of(exporter))),
+        provenance=_provenance(tuple(taken.sources)),
+    )
+
+
+def _counts(parts: Parts) -> tuple[tuple[Source, int | None], ...]:
+    """Bufinfo is read in one go with each capture, a descriptor's fdinfo perhaps long before the last one: so where
+    bufinfo is in order its count goes first, and else the smallest, so that no reference is hidden by mistake.
+    """
+    counts = [holding.count for holding in parts.holdings if holding.count is not None]
+    fdinfo = (Source.FDINFO, min(counts, default=None))
+    row = parts.row
+    listed = (Source.BUFINFO, row.count if row is not None and row.count >= 0 else None)
+    return (listed, fdinfo) if parts.trust_row else (fdinfo, listed)
+
+
+def _name(taken: _Taken, parts: Parts) -> str | None:
+    """The name; each candidate is a name in a tuple, `(None,)` where a source tells that there is none.
+
+    A link or mapping without a name tells nothing: it is the same for an unnamed buffer and an empty name.
+    """
+    info = next((holding.info for holding in parts.holdings if holding.info is not None), None)
+    link = next((holding.link_name for holding in parts.holdings if holding.link_name), None)
+    mapped = next((holding.map_name for holding in parts.holdings if holding.map_name), None)
+    told = taken.first(
+        "name",
+        (Source.FDINFO, (info.name,) if info is not None else None),
+        (Source.FD_LINK, (link,) if link is not None else None),
+        (Source.MAPS, (mapped,) if mapped is not None else None),
+        (Source.BUFINFO, (parts.row.name,) if parts.row is not None else None),
+    )
+    return None if told is None or told[0] is None else text_of(told[0])
+
+
+def _attachments(taken: _Taken, row: Row | None, entry: SysfsEntry | None) -> tuple[str, ...] | None:
+    """Devices by bufinfo, or by sysfs where that has them (5.14 only: their absence there tells nothing)."""
+    by_number = sorted(entry.attachments.items()) if entry is not None else []
+    devices = taken.first(
+        "attachments",
+        (Source.BUFINFO, row.attachments if row else None),
+        (Source.SYSFS_BUFFERS, tuple(device for _, device in by_number) or None),
+    )
+    return None if devices is None else tuple(map(text_of, devices))
+
+
+@lru_cache(maxsize=256)
+def _provenance(sources: tuple[tuple[str, tuple[Source, ...]], ...]) -> Provenance:
+    """Few combinations occur: one object for each."""
+    return MappingProxyType(dict(sources))
+
+
+_SHOWN: Final = {"size_bytes": "size", "exporter": "exporter", "name": "name", "file_count": "file count"}
+_SHOWN_OF_BUFINFO: Final = {"attachments": "attachments", "fences": "fences"}
+
+
+def note_unknown(buffers: Iterable[Buffer], has_bufinfo: bool, gaps: Gaps) -> None:
+    """Gaps for the values that no source told, counted. What only bufinfo has is a gap of its own where that is not
+    readable.
+    """
+    shown = _SHOWN | _SHOWN_OF_BUFINFO if has_bufinfo else _SHOWN
+    buffers = tuple(buffers)
+    fields_by_count: dict[int, list[str]] = {}
+    for name, text in shown.items():
+        count = sum(not buffer.told(name) for buffer in buffers)
+        fields_by_count.setdefault(count, []).append(text)
+    fields_by_count.pop(0, None)
+    for count, fields in fields_by_count.items():
+        what = f"{', '.join(fields)} of {count} of {len(buffers)} buffers"
+        why = (
+            "no source that could be read tells"
+            if not has_bufinfo
+            else "not in bufinfo, which is read at another moment"
+        )
+        gaps.add(what, why, AS_ROOT if not has_bufinfo else "look again")

@@ -1,0 +1,102 @@
+"""Collecting what could not be read: each trouble once, with its reason and its remedy."""
+
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, TypeVar
+
+from heaptop.capture import Raw, ReadError
+from heaptop.errors import ParseError, errno_text
+from heaptop.model import Gap
+
+AS_ROOT: Final = "run as root"
+AS_TRACER: Final = "run as root or with CAP_SYS_PTRACE"
+NOT_CAPTURED: Final = "not in the capture"
+DEBUGFS: Final = "sys/kernel/debug"
+MOUNT_DEBUGFS: Final = "mount -t debugfs none /sys/kernel/debug"
+
+Parsed = TypeVar("Parsed")
+
+
+class Gaps:
+    """The gaps of one capture. What happens many times over is counted, and told once with the first reason."""
+
+    def __init__(self) -> None:
+        self._gaps: set[Gap] = set()
+        self._tallies: dict[tuple[str, str], tuple[int, str]] = {}
+
+    def add(self, what: str, why: str, remedy: str = "") -> None:
+        """One gap."""
+        self._gaps.add(Gap(what, why, remedy))
+
+    def tally(self, what: str, why: str, remedy: str = "") -> None:
+        """One more of `what`, a text with `{}` where the number goes."""
+        count, first = self._tallies.get((what, remedy), (0, why))
+        self._tallies[what, remedy] = count + 1, first
+
+    def result(self) -> tuple[Gap, ...]:
+        """All of them, in an order that does not depend on that of the capture's files."""
+        counted = {
+            Gap(what.format(count), why, remedy) for (what, remedy), (count, why) in self._tallies.items() if count
+        }
+        return tuple(sorted(self._gaps | counted))
+
+    def read(self, raw: Raw | None, parse: Callable[[bytes], Parsed], what: str) -> Parsed | None:
+        """Parse a file; a gap, and None, where it was not readable or not of the expected shape.
+
+        None without a gap where it is absent: only the caller knows whether that is a lack.
+        """
+        if raw is None:
+            return None
+        if isinstance(raw, ReadError):
+            if raw.errno != errno.ENOENT:
+                self.add(what, reason(raw), remedy(raw))
+            return None
+        try:
+            return parse(raw)
+        except ParseError as error:
+            self.add(what, str(error))
+            return None
+
+
+def reason(error: ReadError) -> str:
+    """Why, in the user's words."""
+    if is_denied(error):
+        return "permission denied"
+    return f"{error.call}: {errno_text(error.errno)}"
+
+
+def remedy(error: ReadError) -> str:
+    """What to do about it."""
+    return AS_ROOT if is_denied(error) else ""
+
+
+def is_denied(error: object) -> bool:
+    """Whether it was refused to us, so that more rights would help."""
+    return isinstance(error, ReadError) and error.errno in (errno.EACCES, errno.EPERM)
+
+
+def is_gone(error: object) -> bool:
+    """Whether the process or file ended while it was being read: that is normal and no gap."""
+    return isinstance(error, ReadError) and error.errno in (errno.ENOENT, errno.ESRCH)
+
+
+def missing_debugfs(files: Mapping[str, Raw], path: str, option: str) -> tuple[str, str]:
+    """Why a file or folder below debugfs is not there, and the remedy. `option` is what the kernel is built with."""
+    errors = [raw for place in _upwards(path) if isinstance(raw := files.get(place), ReadError)]
+    told = next((error for error in errors if error.errno != errno.ENOENT), None)
+    if told is not None:
+        return reason(told), remedy(told)
+    mounts = files.get("proc/mounts")
+    if isinstance(mounts, bytes):
+        if b" /sys/kernel/debug debugfs " not in mounts:
+            return "debugfs is not mounted", MOUNT_DEBUGFS
+        return f"this kernel does not have /{path}", f"build it with {option}"
+    if any(name.startswith(DEBUGFS + "/") for name in files):
+        return f"there is no /{path}", f"needs a kernel with {option}"
+    return NOT_CAPTURED, MOUNT_DEBUGFS
+
+
+def _upwards(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]

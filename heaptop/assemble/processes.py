@@ -1,0 +1,263 @@
+"""What one process tells of buffers.
+
+A pure function of its capture, so that the very same capture need not be read again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeVar
+
+from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, is_denied, is_gone, reason
+from heaptop.capture import FdLink, FdStat, FdTable, ProcessCapture, Raw, ReadError
+from heaptop.errors import ParseError
+from heaptop.model import FdRef, Holder, MapRef, ProcessId
+from heaptop.parse import cgroup, cmdline, comm, fdinfo, fdlink, maps, oom_score_adj, stat, status
+from heaptop.parse.fdinfo import DmabufFdinfo
+from heaptop.parse.fdlink import Kind
+from heaptop.parse.maps import Vma
+from heaptop.units import text_of
+
+Device = tuple[int, int]
+ANONYMOUS_MAJOR: Final = 0
+"""Major number of every pseudo filesystem's device (fs/super.c get_anon_bdev)."""
+
+
+class Trouble(NamedTuple):
+    """Something about a process that could not be read; `what` has a `{}` for `3 of 40 processes`."""
+
+    what: str
+    why: str
+    remedy: str = ""
+
+
+class FdSight(NamedTuple):
+    """A descriptor that refers to a buffer of known identity, and what it tells. `name` is the link's."""
+
+    inode: int
+    ref: FdRef
+    stat: FdStat | None
+    info: DmabufFdinfo | None
+    name: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One process as far as buffers go. `anonymous` counts references to buffers without identity (up to 5.2),
+    `unidentified` those to buffers whose identity could not be read, `lacking` details that are not there.
+    """
+
+    id: ProcessId
+    comm: str
+    uid: int | None
+    cmdline: tuple[str, ...] | None
+    cgroup: str | None
+    oom_score_adj: int | None
+    fds: tuple[FdSight, ...]
+    vmas: tuple[Vma, ...]
+    own_tables: tuple[int, ...]
+    anonymous: int
+    unidentified: int
+    troubles: tuple[Trouble, ...]
+    lacking: tuple[str, ...]
+
+    @property
+    def devices(self) -> frozenset[Device]:
+        """Devices of the buffers' pseudo filesystem, as stat through the descriptors has them."""
+        return frozenset(sight.stat.dev for sight in self.fds if sight.stat is not None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Holding:
+    """How one process holds one buffer, and what it told of it. `count` is the smallest file count it saw."""
+
+    holder: Holder
+    stat: FdStat | None
+    info: DmabufFdinfo | None
+    count: int | None
+    link_name: bytes | None
+    map_name: bytes | None
+
+
+def view(process: ProcessCapture) -> View:
+    """Read all that a process's capture says. Never fails."""
+    return _Reader(process).view()
+
+
+def holdings(seen: View, devices: frozenset[Device]) -> dict[int, Holding]:
+    """What the process holds, by inode. A mapping counts only where it is of one of `devices` (of any pseudo
+    filesystem where none is known): a file `/dmabuf:x` in the root directory looks the same but for its device.
+    """
+    fds: dict[int, list[FdSight]] = {}
+    for sight in seen.fds:
+        fds.setdefault(sight.inode, []).append(sight)
+    vmas: dict[int, list[Vma]] = {}
+    for vma in seen.vmas:
+        if vma.dev in devices if devices else vma.dev[0] == ANONYMOUS_MAJOR:
+            vmas.setdefault(vma.inode, []).append(vma)
+    return {inode: _holding(seen, fds.get(inode, []), vmas.get(inode, [])) for inode in fds.keys() | vmas.keys()}
+
+
+def _holding(seen: View, sights: list[FdSight], vmas: list[Vma]) -> Holding:
+    infos = [sight.info for sight in sights if sight.info is not None]
+    return Holding(
+        holder=Holder(
+            process=seen.id,
+            comm=seen.comm,
+            fds=tuple(sight.ref for sight in sights),
+            maps=tuple(MapRef(vma.start, vma.length, vma.offset, vma.perms) for vma in vmas),
+        ),
+        stat=next((sight.stat for sight in sights if sight.stat is not None), None),
+        info=infos[0] if infos else None,
+        count=min((info.count for info in infos), default=None),
+        link_name=next((sight.name for sight in sights if sight.name), None),
+        map_name=next((name for vma in vmas if (name := fdlink.dmabuf_name(vma.path))), None),
+    )
+
+
+Parsed = TypeVar("Parsed")
+
+
+class _Reader:
+    """Reads one process, noting what is amiss."""
+
+    def __init__(self, process: ProcessCapture) -> None:
+        self._process = process
+        self._troubles: dict[Trouble, None] = {}
+        self._lacking: list[str] = []
+        self._anonymous = 0
+        self._unidentified = 0
+
+    def view(self) -> View:
+        process = self._process
+        about = self._detail("stat", stat.parse)
+        user = self._detail("status", status.parse)
+        name = self._detail("comm", comm.parse)
+        if name is None:
+            name = about.comm if about else user.name if user else b""
+        arguments = self._detail("cmdline", cmdline.parse)
+        groups = self._detail("cgroup", cgroup.parse)
+        group = None if groups is None else cgroup.path(groups)
+        vmas = self._vmas()
+        fds, own_tables = self._tables()
+        return View(
+            id=ProcessId(process.pid, about.starttime if about else None),
+            comm=text_of(name),
+            uid=user.uid[0] if user else None,
+            cmdline=None if arguments is None else tuple(map(text_of, arguments)),
+            cgroup=None if group is None else text_of(group),
+            oom_score_adj=self._detail("oom_score_adj", oom_score_adj.parse),
+            fds=fds,
+            vmas=vmas,
+            own_tables=own_tables,
+            anonymous=self._anonymous,
+            unidentified=self._unidentified,
+            troubles=tuple(self._troubles),
+            lacking=tuple(self._lacking),
+        )
+
+    def _detail(self, name: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
+        """A file that only adds to the picture."""
+        raw = self._process.files.get(name)
+        if isinstance(raw, bytes):
+            try:
+                return parse(raw)
+            except ParseError:
+                self._lacking.append(name)
+        elif not is_gone(raw):
+            self._lacking.append(name)
+        return None
+
+    def _vmas(self) -> tuple[Vma, ...]:
+        raw = self._process.files.get("maps")
+        if raw is None:
+            self._trouble("mappings of {} could not be read", NOT_CAPTURED)
+        elif isinstance(raw, ReadError):
+            self._failed("mappings of {} could not be read", raw)
+        else:
+            try:
+                found = maps.dmabufs(raw)
+            except ParseError as error:
+                self._trouble("mappings of {} could not be read", str(error))
+                return ()
+            with_identity = tuple(vma for vma in found if fdlink.kind(vma.path) is Kind.DMABUF)
+            self._anonymous += len(found) - len(with_identity)
+            return with_identity
+        return ()
+
+    def _tables(self) -> tuple[tuple[FdSight, ...], tuple[int, ...]]:
+        """All descriptors, and the threads that have a table of their own.
+
+        A thread whose table is like one that was seen already shares that one.
+        """
+        process = self._process
+        self._listing(process.table)
+        sights = list(self._sights(process.table, None))
+        tables = {_fingerprint(process.table)}
+        own = []
+        for task in process.tasks:
+            self._listing(task.table)
+            fingerprint = _fingerprint(task.table)
+            if fingerprint in tables or not any(fingerprint):
+                continue
+            tables.add(fingerprint)
+            own.append(task.tid)
+            sights.extend(self._sights(task.table, task.tid))
+        return tuple(sights), tuple(own)
+
+    def _listing(self, table: FdTable) -> None:
+        if table.error is not None:
+            self._failed("descriptors of {} could not be read", table.error)
+
+    def _sights(self, table: FdTable, tid: int | None) -> Iterator[FdSight]:
+        links = {link.fd: link for link in table.links}
+        for fd in sorted(links.keys() | table.fdinfo.keys()):
+            sight = self._sight(fd, tid, links.get(fd), table.fdinfo.get(fd))
+            if sight is not None:
+                yield sight
+
+    def _sight(self, fd: int, tid: int | None, link: FdLink | None, raw: Raw | None) -> FdSight | None:
+        kind = fdlink.classify(link) if link is not None else None
+        if kind is Kind.DMABUF_ANON:
+            self._anonymous += 1
+            return None
+        if kind not in (Kind.DMABUF, None):
+            return None
+        stat_of_file = link.stat if link is not None else None
+        info, is_read = self._info(raw)
+        if stat_of_file is None and info is None and (is_read or kind is None or is_gone(raw)):
+            return None  # closed by now, or a file that only has a dma-buf's name
+        inode = stat_of_file.inode if stat_of_file is not None else info.ino if info is not None else None
+        if inode is None:
+            self._unidentified += 1
+            return None
+        name = None if link is None else fdlink.dmabuf_name(link.target)
+        return FdSight(inode, FdRef(fd, tid, None if info is None else info.flags), stat_of_file, info, name)
+
+    def _info(self, raw: Raw | None) -> tuple[DmabufFdinfo | None, bool]:
+        """A descriptor's fdinfo, and whether it could be read at all."""
+        if isinstance(raw, bytes):
+            try:
+                return fdinfo.parse(raw), True
+            except ParseError as error:
+                self._trouble("fdinfo of descriptors of {} could not be read", str(error))
+        elif isinstance(raw, ReadError):
+            self._failed("fdinfo of descriptors of {} could not be read", raw)
+        return None, False
+
+    def _failed(self, what: str, error: ReadError) -> None:
+        if not is_gone(error):
+            self._trouble(what, reason(error), AS_TRACER if is_denied(error) else "")
+
+    def _trouble(self, what: str, why: str, remedy: str = "") -> None:
+        self._troubles[Trouble(what, why, remedy)] = None
+
+
+def _fingerprint(table: FdTable) -> tuple[object, ...]:
+    """What makes two tables the same: descriptors and what they refer to."""
+    links = tuple((link.fd, link.target, link.stat.inode if link.stat else None) for link in table.links)
+    return links or tuple(sorted(table.fdinfo))
+
+
+def is_unreadable(process: ProcessCapture) -> bool:
+    """Whether neither descriptors nor mappings could be read for want of rights."""
+    return is_denied(process.table.error) and (is_denied(raw := process.files.get("maps")) or raw is None)

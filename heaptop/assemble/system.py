@@ -1,0 +1,102 @@
+"""The machine as a whole: kernel, boot, memory, page size."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from heaptop.assemble.gaps import NOT_CAPTURED, Gaps
+from heaptop.capture import Capture, ProcessCapture, Raw
+from heaptop.errors import ParseError
+from heaptop.model import Memory
+from heaptop.parse import kernel, meminfo, statm, status, text, vmstat
+from heaptop.units import text_of
+
+PAGE_BYTES: Final = 4096
+"""The page size of nearly all machines, where nothing tells it."""
+
+_PAGE_SIZES: Final = frozenset(1 << order for order in range(12, 19))
+_POOLS: Final = ("sys/kernel/dma_heap/total_pools_kb", "sys/kernel/ion/total_pools_kb")
+
+
+def kernel_release(capture: Capture, gaps: Gaps) -> str | None:
+    """The kernel's release, from whichever file has it."""
+    ways = (
+        ("proc/sys/kernel/osrelease", kernel.osrelease),
+        ("proc/version", kernel.version),
+        ("uname", _uname_release),
+    )
+    for path, parse in ways:
+        release = gaps.read(capture.files.get(path), parse, f"/{path}" if "/" in path else path)
+        if release is not None:
+            return text_of(release)
+    gaps.add("kernel release", NOT_CAPTURED)
+    return None
+
+
+def _uname_release(data: bytes) -> bytes:
+    """The third word of `uname -a`."""
+    words = data.split(maxsplit=3)
+    if len(words) < 3:
+        raise ParseError("uname", "not the output of uname -a", text=data)
+    return kernel.osrelease(words[2])
+
+
+def boot_id(capture: Capture, gaps: Gaps) -> str | None:
+    """The boot's id."""
+    path = "proc/sys/kernel/random/boot_id"
+    found = gaps.read(capture.files.get(path), kernel.boot_id, "boot id")
+    if found is None and path not in capture.files:
+        gaps.add("boot id", NOT_CAPTURED, "record it too, to compare captures of one boot")
+    return None if found is None else text_of(found)
+
+
+def memory(files: Mapping[str, Raw], gaps: Gaps) -> Memory:
+    """System-wide memory. Android's pools are None where the kernel has none, which is no gap."""
+    mem = gaps.read(files.get("proc/meminfo"), meminfo.parse, "/proc/meminfo") or {}
+    counts = gaps.read(files.get("proc/vmstat"), vmstat.parse, "/proc/vmstat") or {}
+    absent = [f"/{path}" for path in ("proc/meminfo", "proc/vmstat") if path not in files]
+    if absent:
+        gaps.add(" and ".join(absent), NOT_CAPTURED)
+    return Memory(
+        total_bytes=mem.get("MemTotal"),
+        available_bytes=mem.get("MemAvailable"),
+        cma_total_bytes=mem.get("CmaTotal"),
+        cma_free_bytes=mem.get("CmaFree"),
+        cma_alloc_success=counts.get("cma_alloc_success"),
+        cma_alloc_fail=counts.get("cma_alloc_fail"),
+        pools_bytes=_pools(files, gaps),
+    )
+
+
+def _pools(files: Mapping[str, Raw], gaps: Gaps) -> int | None:
+    for path in _POOLS:
+        kib = gaps.read(files.get(path), lambda data: text.integer(data, "total_pools_kb"), f"/{path}")
+        if kib is not None:
+            return kib * 1024
+    return None
+
+
+def page_bytes(processes: Iterable[ProcessCapture], cma_total_bytes: int | None, cma_pages: int) -> int:
+    """The page size: a process's size in bytes by its size in pages, else CmaTotal by the areas' pages, else 4096.
+
+    Two files of a process are not read at once: what most processes say is taken.
+    """
+    votes = Counter(size for process in processes if (size := _page_size_of(process)) is not None)
+    if votes:
+        return min(votes, key=lambda size: (-votes[size], size))
+    if cma_total_bytes and cma_pages and cma_total_bytes / cma_pages in _PAGE_SIZES:
+        return cma_total_bytes // cma_pages
+    return PAGE_BYTES
+
+
+def _page_size_of(process: ProcessCapture) -> int | None:
+    in_kib, in_pages = process.files.get("status"), process.files.get("statm")
+    if not isinstance(in_kib, bytes) or not isinstance(in_pages, bytes):
+        return None
+    try:
+        size_kib, pages = status.parse(in_kib).vmsize, statm.parse(in_pages).size
+    except ParseError:
+        return None  # the process's own gaps tell of it
+    if not size_kib or not pages or size_kib * 1024 / pages not in _PAGE_SIZES:
+        return None
+    return size_kib * 1024 // pages
