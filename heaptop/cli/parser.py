@@ -193,7 +193,7 @@ VERBS: Final = (
     Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv"), _capture_arguments),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), _alloc_arguments),
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv")),
-    Verb("completion", "print the completion script of a shell", ("no_color",), _completion_arguments),
+    Verb("completion", "print the completion script of a shell", (), _completion_arguments),
 )
 APP: Final = Verb("", "the app", (*_ALWAYS, "filter", "interval"))
 """What no verb stands for."""
