@@ -11,8 +11,6 @@ APP: list[BindingType] = [
     Binding("3", "go(3)", "Processes", show=False),
     Binding("4", "go(4)", "CMA", show=False),
     Binding("6", "go(6)", "Lab", show=False),
-    Binding("tab", "next_view(1)", "Next screen", show=False),
-    Binding("shift+tab", "next_view(-1)", "Previous screen", show=False),
     Binding("slash", "filter", "filter", key_display="/"),
     Binding("escape", "back", "Back: close details, the filter, a banner", show=False, key_display="Esc"),
     Binding("space", "pause", "pause", key_display="Space"),
@@ -25,6 +23,12 @@ APP: list[BindingType] = [
     Binding("f5", "refresh_now", "Look now", show=False, key_display="F5"),
     Binding("f12", "screenshot_file", "Save a picture of the screen (SVG)", show=False, key_display="F12"),
     Binding("ctrl+p", "command_palette", "Palette: all commands", show=False, key_display="ctrl+p"),
-    Binding("q", "quit", "quit"),
+    Binding("q,ctrl+c", "quit", "quit"),
     Binding("question_mark", "help", "help", key_display="?"),
 ]
+
+SCREEN: list[BindingType] = [
+    Binding("tab", "app.next_view(1)", "Next screen", show=False),
+    Binding("shift+tab", "app.next_view(-1)", "Previous screen", show=False),
+]
+"""Of the main screen, where they stand before Textual's own meaning of Tab."""

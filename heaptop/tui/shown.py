@@ -9,6 +9,8 @@ from heaptop.errors import FilterError, HeaptopError
 from heaptop.session import Mark, Update
 from heaptop.tui.frame import Frame
 from heaptop.tui.renderables.chrome import HeaderFacts, Piece, changed_text, spread
+from heaptop.tui.renderables.sparkline import sparkline
+from heaptop.units import format_size
 
 
 @dataclass(slots=True)
@@ -146,3 +148,12 @@ def mark_text(update: Update) -> str:
     if delta is None:
         return "…"
     return changed_text(delta)
+
+
+def trend_line(update: Update | None, width: int) -> tuple[Piece, ...]:
+    """The total over time, on one line."""
+    if update is None:
+        return ()
+    label = f" total {format_size(update.snapshot.size_bytes)} "
+    trend = sparkline(update.history.total_trend_bytes, max(0, min(width - len(label) - 1, 120)))
+    return (Piece(label, "dim"), Piece(trend, "trend"))

@@ -6,7 +6,7 @@ A view draws and asks; it never looks at a backend, waits, or starts a thread fo
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast, runtime_checkable
 
 from textual.containers import Container
 
@@ -74,20 +74,37 @@ class Shell(Protocol):
     def go_to_process(self, process: ProcessId) -> None:
         """Show this process, selected, in the Processes view."""
 
+    def choose_holder(self, buffer: Buffer) -> None:
+        """Let the user choose among all who hold this buffer, and go there."""
+
+    def choose_sharer(self, process: Process) -> None:
+        """Let the user choose among the processes that share a buffer with this one, and go there."""
+
     def set_filter(self, text: str) -> None:
         """Replace the filter, as if typed."""
 
     def refresh_now(self) -> None:
         """Take a look at once."""
 
+    def redraw(self) -> None:
+        """Draw the lines around the view anew: its status text changed."""
+
     def submit(self, job: Callable[[Backend], T]) -> "Future[T]":
         """Run a job in the poller's thread, between two scans (await it with `asyncio.wrap_future`)."""
 
-    def say(self, text: str, *, severity: str = "information") -> None:
+    def say(self, text: str, *, severity: Literal["information", "warning", "error"] = "information") -> None:
         """Tell the user a line; hostile text is made printable, markup is off."""
 
     def copy(self, text: str) -> None:
         """Put text on the clipboard of the terminal and say so."""
+
+
+@runtime_checkable
+class Selecting(Protocol):
+    """A view that can put its cursor on a thing."""
+
+    def select(self, key: Any, /) -> bool:
+        """Put the cursor there; False where it is not."""
 
 
 class View(Container):

@@ -9,7 +9,7 @@ from heaptop.analysis.diff import Delta
 from heaptop.tui.renderables.table import fit
 from heaptop.units import format_delta, format_size, printable
 
-STYLES = ("title", "strong", "dim", "warning", "tab", "tab-current", "key", "label")
+STYLES = ("title", "strong", "dim", "warning", "tab", "tab-current", "key", "label", "trend")
 """Style names of pieces; a line widget has a component class `line--NAME` for each."""
 
 

@@ -20,7 +20,7 @@ Cell = str | tuple[Span, ...]
 
 STYLES = (
     *("new", "gone", "grown", "shrunk", "suspect", "orphan", "unknown", "own", "dim", "strong", "match"),
-    *("bar", "bar-rest", "trend", "name", "size", "link"),
+    *("bar", "bar-rest", "trend", "name", "size", "link", "cma"),
 )
 """Style names a cell or a row may use; the table has a component class `table--NAME` for each."""
 
@@ -139,9 +139,18 @@ def _cut(spans: Sequence[Span], width: int) -> list[Span]:
 
 
 def draw_row(
-    placed: Sequence[Placed[T]], row: T, width: int, base: Style, styles: Mapping[str, Style]
+    placed: Sequence[Placed[T]],
+    row: T,
+    width: int,
+    base: Style,
+    styles: Mapping[str, Style],
+    *,
+    whole: Cell | None = None,
 ) -> list[Segment]:
-    """One line: every cell in its place on `base`, spans with their named style laid over it."""
+    """One line: every cell in its place on `base`, spans with their named style laid over it; or `whole` across all."""
+    if whole is not None:
+        spans = fit_spans(whole, width)
+        return [Segment(text, base + styles[style] if style in styles else base) for text, style in spans if text]
     segments: list[Segment] = []
     plain = ""
     for index, item in enumerate(placed):

@@ -12,12 +12,13 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from heaptop.tui.renderables.table import STYLES, Column, Placed, column_at, draw_row, draw_titles, fit, place
+from heaptop.tui.renderables.table import STYLES, Cell, Column, Placed, column_at, draw_row, draw_titles, fit, place
 from heaptop.units import printable
 
 T = TypeVar("T")
@@ -80,15 +81,21 @@ class Table(ScrollView, Generic[T], can_focus=True):
         key: Callable[[T], Hashable],
         *,
         row_style: Callable[[T], str] = lambda _row: "",
+        whole: Callable[[T], Cell | None] = lambda _row: None,
         id: str | None = None,  # noqa: A002 - Textual's own name for it
     ) -> None:
-        """`key` gives a row's identity; `row_style` names a style (of `STYLES`) for the whole row, or is empty."""
+        """`key` gives a row's identity; `row_style` names a style (of `STYLES`) for the whole row, or is empty;
+        `whole` a cell that stands across all columns, or None where the row has cells.
+        """
         super().__init__(id=id)
         self.columns: Sequence[Column[T]] = columns
         self.sorted_by: tuple[str, bool] | None = None
         self.empty_text = ""
         self._key = key
         self._row_style = row_style
+        self._whole = whole
+        self.explain: Callable[[T, str], str] = lambda _row, _column: ""
+        """Why a cell shows `~`: row and column key; told where the mouse rests."""
         self._rows: Sequence[T] = ()
         self._cursor = 0
         self._cursor_key: Hashable | None = None
@@ -148,6 +155,10 @@ class Table(ScrollView, Generic[T], can_focus=True):
             return False
         self._move_to(found)
         return True
+
+    def show_cursor(self) -> None:
+        """Scroll to where the cursor is."""
+        self._move_to(self._cursor)
 
     def _find(self, key: Hashable) -> int | None:
         """Index of the row with this key, looked for from the cursor outwards: it rarely went far."""
@@ -255,8 +266,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
 
     def _is_toggle(self, index: int, x: int) -> bool:
         """Whether a ▸ or ▾ of this row is drawn at `x`."""
-        text = "".join(s.text for s in draw_row(self._placed, self._rows[index], self.size.width, Style(), {}))
-        return text[x : x + 1] in ("▸", "▾")
+        return self._line_text(index)[x : x + 1] in ("▸", "▾")
 
     def notify_style_update(self) -> None:
         """The theme changed: styles are looked up anew."""
@@ -285,7 +295,22 @@ class Table(ScrollView, Generic[T], can_focus=True):
         if index == self._cursor:
             base += styles["cursor" if self.has_focus else "cursor-blurred"]
             styles = {} if self.has_focus else styles  # a cell's own colour might vanish on the cursor's
-        return Strip(draw_row(self._placed, row, width, base, styles), width)
+        return Strip(draw_row(self._placed, row, width, base, styles, whole=self._whole(row)), width)
+
+    def _line_text(self, index: int) -> str:
+        row = self._rows[index]
+        segments = draw_row(self._placed, row, self.size.width, Style(), {}, whole=self._whole(row))
+        return "".join(segment.text for segment in segments)
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Over a `~`: say why it is not known."""
+        index, column = self._top + event.y - 1, column_at(self._placed, event.x)
+        tip = ""
+        if event.y > 0 and index < len(self._rows) and column is not None:
+            place = next(item for item in self._placed if item.column is column)
+            if self._line_text(index)[place.x : place.x + place.width].strip() == "~":
+                tip = self.explain(self._rows[index], column.key)
+        self.tooltip = Content(printable(tip)) if tip else None
 
     def _empty_line(self, y: int, width: int, base: Style, styles: dict[str, Style]) -> Strip:
         """A line below the rows; the second one of an empty table begins to say why it is empty."""

@@ -1,0 +1,54 @@
+"""The detail pane: at the right from 120 columns, below the list on Enter where there is less room."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from heaptop.tui.renderables.details import Line
+from heaptop.units import printable
+
+_STYLES = {
+    "strong": "bold",
+    "title": "bold $primary",
+    "dim": "$text-muted",
+    "": "",
+}
+
+
+def content_of(lines: Sequence[Line]) -> Content:
+    """Lines as Textual draws them. Text from outside is made printable and is never markup."""
+    drawn = [
+        Content.assemble(*((printable(text), _STYLES.get(style, f"${style}")) for text, style in line if text))
+        for line in lines
+    ]
+    return Content("\n").join(drawn)
+
+
+class DetailPane(VerticalScroll):
+    """Scrolls by itself while it has the keys (Enter gives them, Esc takes them back)."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", "Down", show=False),
+        Binding("k", "scroll_up", "Up", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(Static(markup=False))
+        self._lines: Sequence[Line] | None = None
+
+    def tell(self, lines: Sequence[Line], *, other: bool) -> None:
+        """Show these lines; `other` than before scrolls back to the top."""
+        if lines != self._lines:
+            self._lines = lines
+            self.query_one(Static).update(content_of(lines))
+        if other:
+            self.scroll_home(animate=False)
+
+    @property
+    def text(self) -> str:
+        """What it says, as plain text."""
+        return content_of(self._lines or ()).plain

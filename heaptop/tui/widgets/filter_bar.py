@@ -1,0 +1,61 @@
+"""The filter as it is typed: live, with what is wrong and where; the last good one stays on."""
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Static
+
+from heaptop.errors import FilterError
+
+
+class FilterBar(Horizontal):
+    """`/` opens it, Enter leaves it on and goes back to the list, Esc clears and closes it."""
+
+    class Changed(Message):
+        """Another text stands in it."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Done(Message):
+        """Enter: back to the list."""
+
+    def compose(self) -> ComposeResult:
+        """`/`, the text, what is wrong with it."""
+        yield Static("/", id="filter-slash")
+        yield Input(placeholder="camera size>1M and not orphan", compact=True, select_on_focus=False)
+        yield Static("", id="filter-error", markup=False)
+
+    def on_mount(self) -> None:
+        """Closed at first."""
+        self.display = False
+
+    def open(self, text: str) -> None:
+        """Show it with this text and give it the keys."""
+        self.display = True
+        field = self.query_one(Input)
+        field.value = text
+        field.cursor_position = len(text)
+        field.focus()
+
+    def close(self) -> None:
+        """Hide it."""
+        self.display = False
+
+    def say(self, error: FilterError | None, count: str) -> None:
+        """Point at the error, or tell how many match."""
+        where = "" if error is None else f"{'' if error.position < 0 else f'col {error.position + 1}: '}{error.what}"
+        told = self.query_one("#filter-error", Static)
+        told.update(where or count)
+        told.set_class(error is not None, "-wrong")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Live."""
+        event.stop()
+        self.post_message(self.Changed(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter."""
+        event.stop()
+        self.post_message(self.Done())
