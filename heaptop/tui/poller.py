@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from heaptop.backend.base import Backend
 from heaptop.errors import HeaptopError
@@ -73,7 +73,7 @@ class Poller:
         self._framer = Framer()
         self._interval_s = interval_s
         self._wake = threading.Condition()
-        self._jobs: deque[_Job[object]] = deque()
+        self._jobs: deque[_Job[Any]] = deque()
         self._wanted = True
         self._closed = False
         self._post: Callable[[Event], None] | None = None
@@ -140,7 +140,7 @@ class Poller:
             if self._closed:
                 future.cancel()
             else:
-                self._jobs.append(_Job[object](work, future))  # type: ignore[arg-type]  # Future is invariant
+                self._jobs.append(_Job(work, future))
                 self._wake.notify()
         return future
 
