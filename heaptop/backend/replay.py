@@ -1,0 +1,28 @@
+"""A recording as a source of captures."""
+
+from heaptop import recording
+from heaptop.capture import Capture
+
+
+class ReplayBackend:
+    """Hands over the one capture of a recording, again and again. It cannot allocate."""
+
+    def __init__(self, path: str) -> None:
+        """Read the recording at `path`.
+
+        Raises:
+            RecordingError: there is none, or it cannot be read.
+        """
+        self._capture = recording.read(path)
+
+    @property
+    def source(self) -> str:
+        """`replay:PATH`."""
+        return self._capture.source
+
+    def capture(self) -> Capture:
+        """The recording's capture, always the very same."""
+        return self._capture
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,42 @@
+"""Recordings: captures as plain files at their real paths, in a folder or a tar.
+
+`docs/recording.md` is the format. A recording comes from anywhere: it is never extracted, nothing outside it is
+followed, and every size is bounded. What is damaged is left out and said so; the rest is read.
+"""
+
+from heaptop.capture import Capture
+from heaptop.errors import RecordingError
+from heaptop.recording.atomic import publish
+from heaptop.recording.layout import capture_of, members_of
+from heaptop.recording.source import load
+
+__all__ = ["read", "write"]
+
+
+def read(path: str) -> Capture:
+    """The capture that a folder or tar (plain, gzip, xz, bzip2) holds; its source is `replay:PATH`.
+
+    A recording that is cut or too large gives what could be read, and `files["recording"]` is a `ReadError`.
+
+    Raises:
+        RecordingError: there is no recording at `path`, or nothing of it can be read.
+    """
+    members = load(path)
+    if not any(name.startswith(("proc/", "sys/")) for name in members):
+        raise RecordingError(
+            f"{path} holds no recording",
+            "there is neither proc/ nor sys/ in it" + (" before it breaks off" if "recording" in members else ""),
+            "name a folder or tar made by `heaptop capture`",
+        )
+    return capture_of(members, f"replay:{path}")
+
+
+def write(capture: Capture, path: str) -> None:
+    """Write a capture to a new folder, or to a tar where `path` ends in .tar, .tar.gz, .tgz or .tar.xz.
+
+    It appears at `path` whole or not at all, readable by its owner only: it names processes and buffers.
+
+    Raises:
+        RecordingError: `path` exists or cannot be written, or the capture has a path that no file can have.
+    """
+    publish(members_of(capture), path, mtime=capture.captured_at or 0.0)
