@@ -14,7 +14,7 @@ from heaptop import recording
 from heaptop.errors import HeaptopError
 from heaptop.model import Buffer, Process, ProcessId
 from heaptop.tui import bindings
-from heaptop.tui.help import Key, help_lines
+from heaptop.tui.help import Key, capital, help_lines
 from heaptop.tui.renderables.details import gap_lines
 from heaptop.tui.shell import LAB, ShellApp
 from heaptop.tui.start import run_app
@@ -44,7 +44,11 @@ class HeaptopApp(ShellApp):
         if isinstance(self.view, TableView) and self.view.close_details():
             return
         if self.query_one(FilterBar).display:
-            self.set_filter("")
+            self.action_clear_filter()
+
+    def action_clear_filter(self) -> None:
+        """Esc in the filter: all rows again."""
+        self.set_filter("")
 
     def action_pause(self) -> None:
         """Hold the screen still, or show the newest again. Looking goes on, to tell how much has changed."""
@@ -121,7 +125,7 @@ class HeaptopApp(ShellApp):
         here: list[Key] = []
         everywhere: list[Key] = []
         for active in self.screen.active_bindings.values():
-            key = Key(self.get_key_display(active.binding), active.binding.description)
+            key = Key(self.get_key_display(active.binding), capital(active.binding.description))
             if key.what:
                 (everywhere if active.node is self else here).append(key)
         where = self.view.title if self.view is not None else "heaptop"
@@ -132,9 +136,8 @@ class HeaptopApp(ShellApp):
         for active in screen.active_bindings.values():
             binding = active.binding
             if binding.description and active.enabled and binding.action != "command_palette":
-                title = binding.description[0].upper() + binding.description[1:]
                 run = partial(self.run_action, binding.action, active.node)
-                yield SystemCommand(title, f"key {self.get_key_display(binding)}", run)
+                yield SystemCommand(capital(binding.description), f"key {self.get_key_display(binding)}", run)
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
         yield SystemCommand("Gaps", "What could not be read, why, and the remedy", self.action_gaps)
 

@@ -5,6 +5,23 @@ from textual.binding import Binding, BindingType
 INTERVALS_S = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, None)
 """Steps of `+` and `-`; None is by hand."""
 
+KEY_NAMES = {
+    "home": "Home",
+    "end": "End",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "tab": "Tab",
+    "shift+tab": "Shift+Tab",
+    "ctrl+q": "ctrl+q",
+    "enter": "Enter",
+    "escape": "Esc",
+}
+"""How help and footer spell keys."""
+
 APP: list[BindingType] = [
     Binding("1", "go(1)", "Heaps", show=False),
     Binding("2", "go(2)", "Buffers", show=False),
@@ -23,7 +40,8 @@ APP: list[BindingType] = [
     Binding("f5", "refresh_now", "Look now", show=False, key_display="F5"),
     Binding("f12", "screenshot_file", "Save a picture of the screen (SVG)", show=False, key_display="F12"),
     Binding("ctrl+p", "command_palette", "Palette: all commands", show=False, key_display="ctrl+p"),
-    Binding("q,ctrl+c", "quit", "quit"),
+    Binding("q", "quit", "quit"),
+    Binding("ctrl+c", "quit", "quit", show=False, key_display="ctrl+c"),
     Binding("question_mark", "help", "help", key_display="?"),
 ]
 

@@ -24,6 +24,11 @@ FILTER: tuple[tuple[str, str], ...] = (
 )
 
 
+def capital(text: str) -> str:
+    """The footer's `pause` as help and palette have it: `Pause`."""
+    return text[:1].upper() + text[1:]
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A bound key as help shows it."""

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, TypeVar
 
 from textual import events
 from textual.app import App, ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.widgets import ContentSwitcher
@@ -191,6 +191,10 @@ class ShellApp(App[int]):
         if self._note:
             self.say(self._note)
 
+    def get_key_display(self, binding: Binding) -> str:
+        """Keys as keyboards spell them."""
+        return binding.key_display or bindings.KEY_NAMES.get(binding.key) or super().get_key_display(binding)
+
     def get_default_screen(self) -> Screen[object]:
         """The screen under everything."""
         return MainScreen(id="_default")
@@ -292,7 +296,7 @@ class ShellApp(App[int]):
         main.query_one("#trend", Line).tell(partial(trend_line, self.update))
         main.query_one("#state", Line).tell(partial(state_line, shown, status))
         main.query_one(Banner).say(printable(str(shown.error)) if shown.error else "")
-        main.query_one(FilterBar).say(shown.filter_error, status)
+        main.query_one(FilterBar).say(shown.filter_error)
 
     def _draw_footer(self) -> None:
         main = self.screen_stack[0]

@@ -13,7 +13,7 @@ from heaptop.model import Buffer, ProcessId
 from heaptop.session import Update
 from heaptop.tui.ordering import Ordering
 from heaptop.tui.renderables.details import BufferStory, Line, buffer_details, explain_unknown, name_cell
-from heaptop.tui.renderables.table import Cell, Column
+from heaptop.tui.renderables.table import Cell, Column, fit
 from heaptop.tui.shown import clock_time
 from heaptop.tui.table_view import TableView
 from heaptop.tui.widgets.table import Table
@@ -29,10 +29,11 @@ _TELLS_TIME = re.compile(r"\b(age|new|since)\b", re.IGNORECASE)
 class Group:
     """Buffers that have something in common, as one row that opens."""
 
+    id: str
     label: str
     exporter: str
     buffers: tuple[Buffer, ...]
-    size_bytes: int
+    size_bytes: int | None
     is_open: bool
 
 
@@ -57,7 +58,7 @@ class BuffersView(TableView[Row]):
         super().__init__(id=id)
         self.group = "none"
         self.follows = False
-        self._open: set[str] = set()
+        self._opened_groups: set[str] = set()
         self._rows = Ordering()
         self._ordered_by: tuple[object, ...] | None = None
         self._candidates: Mapping[int, Buffer] = {}
@@ -83,7 +84,7 @@ class BuffersView(TableView[Row]):
 
     def key(self, row: Row) -> Hashable:
         """Inode, or the group's label."""
-        return row.inode if isinstance(row, Buffer) else ("group", row.label)
+        return row.inode if isinstance(row, Buffer) else ("group", row.id)
 
     def row_style(self, row: Row) -> str:
         """Gone rows are dimmed, new ones stand out."""
@@ -100,7 +101,7 @@ class BuffersView(TableView[Row]):
         return ((change, ""), ("?", "orphan")) if row.is_orphan and change != "-" else change
 
     def _cell_inode(self, row: Row, _width: int) -> Cell:
-        return str(row.inode) if isinstance(row, Buffer) else str(len(row.buffers))
+        return str(row.inode) if isinstance(row, Buffer) else f"{len(row.buffers)}×"
 
     def _cell_size(self, row: Row, _width: int) -> Cell:
         return _known(format_size(row.size_bytes))
@@ -114,12 +115,12 @@ class BuffersView(TableView[Row]):
     def _cell_exporter(self, row: Row, _width: int) -> Cell:
         return _known(row.exporter or "~")
 
-    def _cell_holder(self, row: Row, _width: int) -> Cell:
+    def _cell_holder(self, row: Row, width: int) -> Cell:
         if isinstance(row, Group):
-            return _held_by(holder.comm for buffer in row.buffers for holder in buffer.holders)
+            return _held_by((holder.comm for buffer in row.buffers for holder in buffer.holders), width)
         if row.is_orphan:
             return (("nobody seen", "orphan"),)
-        return _held_by(holder.comm for holder in row.holders)
+        return _held_by((holder.comm for holder in row.holders), width)
 
     def _cell_count(self, row: Row, field: str) -> Cell:
         if isinstance(row, Buffer):
@@ -188,12 +189,12 @@ class BuffersView(TableView[Row]):
     def _grouped(self) -> Sequence[Row]:
         found: dict[str, list[Buffer]] = {}
         for buffer in self._rows:
-            for label in self._labels(buffer):
-                found.setdefault(label, []).append(buffer)
-        groups = [self._make_group(label, tuple(buffers)) for label, buffers in found.items()]
+            for id_ in self._group_ids(buffer):
+                found.setdefault(id_, []).append(buffer)
+        groups = [self._make_group(id_, tuple(buffers)) for id_, buffers in found.items()]
         name, descending = self.table.sorted_by or ("size", True)
         if name == "size":
-            groups.sort(key=lambda group: group.size_bytes, reverse=descending)
+            groups.sort(key=lambda group: group.size_bytes or 0, reverse=descending)
         elif name in ("name", "exporter", "holder"):
             groups.sort(key=lambda group: group.label.casefold(), reverse=descending)
         rows: list[Row] = []
@@ -203,13 +204,15 @@ class BuffersView(TableView[Row]):
                 rows.extend(group.buffers)
         return rows
 
-    def _make_group(self, label: str, buffers: tuple[Buffer, ...]) -> Group:
+    def _make_group(self, id_: str, buffers: tuple[Buffer, ...]) -> Group:
         exporters = {buffer.exporter for buffer in buffers}
         exporter = (next(iter(exporters)) or "~") if len(exporters) == 1 else f"{len(exporters)} exporters"
-        size_bytes = sum(buffer.size_bytes or 0 for buffer in buffers)
-        return Group(label, exporter, buffers, size_bytes, label in self._open)
+        sizes = [buffer.size_bytes for buffer in buffers if buffer.size_bytes is not None]
+        size_bytes = sum(sizes) if sizes else None
+        label = f"{format_size(buffers[0].size_bytes)} {name_cell(buffers[0])}" if self.group == "class" else id_
+        return Group(id_, label, exporter, buffers, size_bytes, id_ in self._opened_groups)
 
-    def _labels(self, buffer: Buffer) -> Iterable[str]:
+    def _group_ids(self, buffer: Buffer) -> Iterable[str]:
         """The groups a buffer belongs to: one of each kind, but one for each process that holds it."""
         if self.group == "exporter":
             return (buffer.exporter or "~",)
@@ -232,7 +235,7 @@ class BuffersView(TableView[Row]):
     def status_text(self) -> str:
         """How many of how many, order, group."""
         shown, all_ = len(self._rows), len(self._candidates)
-        parts = [f"{shown:,} of {all_:,}" if shown != all_ else f"{all_:,}"]
+        parts = [f"{shown:,} of {all_:,} buffers" if shown != all_ else f"{all_:,} buffers"]
         parts += [f"by {self.group}"] if self.group != "none" else []
         parts += ["since mark"] if self.shell.since_mark_only else []
         parts += ["follows"] if self.follows else []
@@ -246,7 +249,8 @@ class BuffersView(TableView[Row]):
         if update is None:
             return []
         if isinstance(row, Group):
-            sums = f"{len(row.buffers)} buffers, {row.size_bytes:,} bytes, {format_size(row.size_bytes)}"
+            plural = "" if len(row.buffers) == 1 else "s"
+            sums = f"{len(row.buffers)} buffer{plural}, {row.size_bytes or 0:,} bytes, {format_size(row.size_bytes)}"
             return [((row.label, "strong"),), ((sums, ""),), (), (("→ or a click on ▸ opens it", "dim"),)]
         history = update.history
         seen, gone = history.first_seen.get(row.inode), history.gone.get(row.inode)
@@ -334,14 +338,14 @@ class BuffersView(TableView[Row]):
         """Open or close a group."""
         row = self.table.cursor_row
         if isinstance(row, Group) and message.expand is not row.is_open:
-            self._open ^= {row.label}
+            self._opened_groups ^= {row.id}
             self._again()
 
     def on_table_chosen(self) -> None:
         """Enter opens a group, and the details of a buffer."""
         row = self.table.cursor_row
         if isinstance(row, Group):
-            self._open ^= {row.label}
+            self._opened_groups ^= {row.id}
             self._again()
         else:
             super().on_table_chosen()
@@ -351,9 +355,10 @@ def _known(text: str) -> Cell:
     return ((text, "unknown"),) if text == "~" else text
 
 
-def _held_by(comms: Iterable[str]) -> str:
-    """`cameraserver +3`: the first of them, and how many other names."""
+def _held_by(comms: Iterable[str], width: int) -> str:
+    """`cameraserver +3`: the first of them, cut where it must be, and how many other names."""
     names = list(dict.fromkeys(comms))
     if not names:
         return "nobody seen"
-    return names[0] if len(names) == 1 else f"{names[0]} +{len(names) - 1}"
+    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    return fit(names[0], max(1, width - len(more))).rstrip() + more

@@ -67,7 +67,7 @@ class ProcessesView(TableView[Row]):
     def columns(self) -> Sequence[Column[Row]]:
         """PID Process RSS PSS Buffers Since-start Last-60-s."""
         return (
-            Column("pid", "PID", 9, self._cell_pid, align="right", worth=60),
+            Column("pid", "PID", 7, self._cell_pid, align="right", worth=60),
             Column("comm", "Process", 10, lambda row, _: _process(row).comm, flex=2, width_max=32, worth=100),
             Column("rss", "RSS", 9, lambda row, _: format_size(_process(row).rss_bytes), align="right", worth=100),
             Column("pss", "PSS", 9, lambda row, _: format_size(_process(row).pss_bytes), align="right", worth=55),

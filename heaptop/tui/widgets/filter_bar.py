@@ -1,6 +1,9 @@
 """The filter as it is typed: live, with what is wrong and where; the last good one stays on."""
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
@@ -10,6 +13,8 @@ from heaptop.errors import FilterError
 
 class FilterBar(Horizontal):
     """`/` opens it, Enter leaves it on and goes back to the list, Esc clears and closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "app.clear_filter", "clear", key_display="Esc")]
 
     class Changed(Message):
         """Another text stands in it."""
@@ -43,12 +48,11 @@ class FilterBar(Horizontal):
         """Hide it."""
         self.display = False
 
-    def say(self, error: FilterError | None, count: str) -> None:
-        """Point at the error, or tell how many match."""
-        where = "" if error is None else f"{'' if error.position < 0 else f'col {error.position + 1}: '}{error.what}"
-        told = self.query_one("#filter-error", Static)
-        told.update(where or count)
-        told.set_class(error is not None, "-wrong")
+    def say(self, error: FilterError | None) -> None:
+        """Point at what is wrong."""
+        self.query_one("#filter-error", Static).update(
+            "" if error is None else f"col {error.position + 1}: {error.what}"
+        )
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Live."""

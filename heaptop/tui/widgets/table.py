@@ -26,7 +26,7 @@ T = TypeVar("T")
 WHEEL_ROWS = 3
 
 
-class Table(ScrollView, Generic[T], can_focus=True):
+class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     """Virtual table; see the module. The header is line 0 of the widget, rows follow."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -38,7 +38,7 @@ class Table(ScrollView, Generic[T], can_focus=True):
         Binding("end", "edge(1)", "Last", show=False),
         Binding("left", "expand(False)", "Close row", show=False),
         Binding("right", "expand(True)", "Open row", show=False),
-        Binding("enter", "choose", "Details"),
+        Binding("enter", "choose", "details", key_display="Enter"),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *(f"table--{name}" for name in STYLES),
