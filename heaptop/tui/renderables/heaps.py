@@ -9,11 +9,11 @@ from heaptop.tui.renderables.bar import bar
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.sparkline import sparkline
 from heaptop.tui.renderables.table import Cell, Column
-from heaptop.units import format_size
+from heaptop.units import format_size, printable
 
 SECTION = "Other exporters"
 PERCENT_WIDTH = 6
-TREND_WIDTH = 12
+TREND_WIDTH = 13
 NOT_TOLD = "no source here tells it: exporters share one name on 5.6 to 5.10, or nothing readable lists buffers"
 
 
@@ -70,16 +70,13 @@ def quoted(name: str) -> str:
 def heap_rows(snapshot: Snapshot, history: History, order: Sequence[Heap]) -> tuple[HeapRow, ...]:
     """Heaps in the given order, then all exporters that are no heaps, largest first."""
     total = snapshot.size_bytes
-    sharing: dict[str, list[str]] = {}
-    for heap in snapshot.heaps:
-        if heap.cma_area is not None:
-            sharing.setdefault(heap.cma_area, []).append(heap.name)
+    sharing = _areas(snapshot)
     rows = [
         HeapRow(
             heap=heap,
             share=_share(heap.size_bytes, total),
             trend=history.heap_trend_bytes.get(heap.name, ()),
-            area_heaps=tuple(sharing.get(heap.cma_area or "", ())),
+            area_heaps=sharing.get(heap.cma_area or "", ()),
         )
         for heap in order
     ]
@@ -96,14 +93,15 @@ def _share(size_bytes: int | None, total: int) -> float | None:
     return None if size_bytes is None else size_bytes / total if total else 0.0
 
 
-def name_cell(row: HeapRow, _width: int) -> Cell:
+def name_cell(row: HeapRow, width: int) -> Cell:
     """The name, and for a CMA heap its mark."""
     if row.heap is None:
         return row.name if row.name is not None else (("~", "unknown"), (" exporter not told", "dim"))
     if row.heap.cma_area is None:
         return row.heap.name
-    shared = ", shared area" if len(row.area_heaps) > 1 else ""
-    return ((row.heap.name, ""), (f"  (CMA{shared})", "cma"))
+    shared = "  (CMA, shared area)" if len(row.area_heaps) > 1 else "  (CMA)"
+    fits = len(printable(row.heap.name)) + len(shared) <= width
+    return ((row.heap.name, ""), (shared if fits else "  (CMA)", "cma"))
 
 
 def buffers_cell(row: HeapRow, _width: int) -> Cell:
@@ -132,11 +130,11 @@ def trend_cell(row: HeapRow, width: int) -> Cell:
 
 
 COLUMNS: tuple[Column[HeapRow], ...] = (
-    Column("name", "Heap", 14, name_cell, flex=3, width_max=44, worth=100),
+    Column("name", "Heap", 22, name_cell, flex=3, width_max=44, worth=100),
     Column("buffers", "Buffers", 8, buffers_cell, align="right", worth=60),
     Column("size", "Size", 9, size_cell, align="right", worth=90),
     Column("share", "Share", 14, share_cell, flex=4, width_max=46, worth=50, sortable=False),
-    Column("trend", "Last 60 looks", TREND_WIDTH, trend_cell, flex=2, width_max=60, worth=40, sortable=False),
+    Column("trend", "Last 60 scans", TREND_WIDTH, trend_cell, flex=2, width_max=60, worth=40, sortable=False),
 )
 
 
@@ -152,7 +150,21 @@ def sum_lines(snapshot: Snapshot) -> tuple[Line, ...]:
         held += ((f"kernel only {format_size(orphan_bytes)} in {len(orphans)} buffer{plural}", "orphan"),)
     pools = snapshot.memory.pools_bytes
     pool: Line = (("Pools  ", "dim"), (format_size(pools), "unknown" if pools is None else "strong"))
-    return (held, (*pool, ("   ", ""), *cma_sum(snapshot)))
+    return (held, (*pool, ("   ", ""), *cma_sum(snapshot)), *_shared_lines(snapshot))
+
+
+def _areas(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+    """Heaps by the CMA area that they take from."""
+    names = sorted({heap.cma_area for heap in snapshot.heaps if heap.cma_area is not None})
+    return {name: tuple(heap.name for heap in snapshot.heaps if heap.cma_area == name) for name in names}
+
+
+def _shared_lines(snapshot: Snapshot) -> tuple[Line, ...]:
+    return tuple(
+        ((f"{' and '.join(heaps)} take from one CMA area, {name}: it is counted once", "dim"),)
+        for name, heaps in _areas(snapshot).items()
+        if len(heaps) > 1
+    )
 
 
 def cma_sum(snapshot: Snapshot) -> Line:

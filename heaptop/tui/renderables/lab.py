@@ -19,7 +19,7 @@ NAME_BYTES_MAX: Final = 31
 """DMA_BUF_NAME_LEN less the terminator (uapi/linux/dma-buf.h, 5.3 on)."""
 COUNT_MAX: Final = 1000
 PATTERNS: Final = ("none", "zero", "ff", "counting")
-HINT: Final = "Test buffers are held by heaptop alone: all of them are given back when it ends."
+HINT: Final = "heaptop alone holds these test buffers: all are given back when it ends."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,13 @@ _MEANING: Final = {
 }
 
 
-def meaning(error: AllocationError, order: Order, snapshot: Snapshot | None) -> str:
-    """What the errno says of this order, and what to do. On a CMA heap ENOMEM and EBUSY tell of the area's holes."""
+def meaning(error: AllocationError, order: Order, snapshot: Snapshot | None) -> tuple[str, str]:
+    """What the errno says of this order, and the remedy. On a CMA heap ENOMEM and EBUSY tell of the area's holes."""
     text, remedy = _MEANING.get(error.errno, ("", ""))
     area = _area_of(order.heap, snapshot)
     if area is not None and snapshot is not None and error.errno in {errno.ENOMEM, errno.EBUSY}:
         text = _holes(area, -(-order.size_bytes // snapshot.page_bytes)) or text
-    return "; ".join(part for part in (text, error.remedy or remedy) if part)
+    return text, error.remedy or remedy
 
 
 def _area_of(heap_name: str, snapshot: Snapshot | None) -> CmaArea | None:
@@ -107,7 +107,7 @@ def _area_of(heap_name: str, snapshot: Snapshot | None) -> CmaArea | None:
 def _holes(area: CmaArea, size_pages: int) -> str:
     found = fit(area, size_pages, heap_align_order(size_pages))
     if found.fits is False:
-        largest = "" if found.largest_hole_pages is None else f"; the largest is {found.largest_hole_pages:,}"
+        largest = "" if found.largest_hole_pages is None else f", the largest is {found.largest_hole_pages:,}"
         return f"no run of {size_pages:,} free pages at this alignment{largest}"
     return "the bitmap has room: pages in the way are pinned" if found.fits else ""
 
@@ -122,13 +122,14 @@ def success_line(at: str, allocation: Allocation) -> Line:
 
 def failure_lines(at: str, error: AllocationError, order: Order, done: int, snapshot: Snapshot | None) -> list[Line]:
     """A heap refused: errno with name and text, what that means, what to do."""
-    which = f" ({done} of {order.count} given)" if order.count > 1 else ""
-    size = format_size(order.size_bytes)
-    lines: list[Line] = [
-        ((f"{at} ", "dim"), ("! ", "suspect"), (f"{size} of {order.heap}: {errno_text(error.errno)}{which}", "suspect"))
-    ]
-    explained = meaning(error, order, snapshot)
-    return [*lines, ((" " * (len(at) + 3) + explained, ""),)] if explained else lines
+    what = f"{format_size(order.size_bytes)} of {order.heap}: {errno_text(error.errno)}"
+    text, remedy = meaning(error, order, snapshot)
+    given = f"{done} of {order.count} given" if order.count > 1 else ""
+    explained = "; ".join(part for part in (given, text) if part)
+    indent = " " * (len(at) + 3)
+    lines: list[Line] = [((f"{at} ", "dim"), ("! ", "suspect"), (what, "suspect"))]
+    lines += [((indent + explained, ""),)] if explained else []
+    return lines + ([((f"{indent}→ {remedy}", "grown"),)] if remedy else [])
 
 
 def latency_text(latency_s: float) -> str:

@@ -6,6 +6,7 @@ from collections import deque
 from concurrent.futures import Future
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
@@ -50,6 +51,17 @@ def give_back(future: "Future[Allocation]") -> None:
         os.close(future.result().fd)
 
 
+class Tick(Checkbox):
+    """A check box that is seen to be off without colour."""
+
+    BUTTON_INNER = " "
+
+    def watch_value(self) -> None:
+        """Draw the cross only where it is on."""
+        self.BUTTON_INNER = "X" if self.value else " "
+        super().watch_value()
+
+
 class AllocationForm(VerticalScroll):
     """Heap, size, count, name, pattern. Tab and Enter stay in the form, Esc leaves it."""
 
@@ -68,7 +80,7 @@ class AllocationForm(VerticalScroll):
         yield from self._field("Name", Input(id="lab-name", compact=True, placeholder="none"))
         select = Select(patterns, id="lab-pattern", compact=True, value="none", allow_blank=False)
         yield from self._field("Fill", select)
-        yield from self._field("", Checkbox("Force", id="lab-force", compact=True))
+        yield from self._field("", Tick("Force", id="lab-force", compact=True))
         yield from self._field("", Button("Allocate", id="lab-go", compact=True, variant="primary"))
         yield Static(id="lab-wrong", markup=False)
 
@@ -128,7 +140,7 @@ class LabView(View):
         self.table: Table[lab.HeldRow] = Table(lab.COLUMNS, lambda row: row.allocation.inode, id="lab-held")
         self._heaps: tuple[str, ...] = ()
         self._results: deque[Line] = deque(maxlen=RESULTS_MAX)
-        self._worker: Worker[None] | None = None
+        self._series: Worker[None] | None = None
 
     def compose(self) -> ComposeResult:
         """Hint, form, list, results."""
@@ -146,8 +158,9 @@ class LabView(View):
 
     def on_mount(self) -> None:
         """Ask the source for its heaps."""
-        self.run_worker(self._ask_heaps(), exclusive=True, group="heaps")
+        self._ask_heaps()
 
+    @work(exclusive=True, group="heaps")
     async def _ask_heaps(self) -> None:
         allocator = self.shell.allocator
         if allocator is None:
@@ -167,7 +180,7 @@ class LabView(View):
         self.table.set_rows(rows, empty="no test buffer is held: press a to fill in the form, Enter to allocate")
         names = tuple(heap.name for heap in update.snapshot.heaps)
         if set(names) != set(self._heaps):
-            self.run_worker(self._ask_heaps(), exclusive=True, group="heaps")
+            self._ask_heaps()
         self._check()
 
     def status_text(self) -> str:
@@ -210,19 +223,15 @@ class LabView(View):
         """Allocate, or stop."""
         self.action_allocate()
 
-    @property
-    def busy(self) -> bool:
-        """Whether an order is being carried out."""
-        return self._worker is not None and self._worker.is_running
-
     def action_allocate(self) -> None:
-        """Carry out what the form says; while that goes on, stop it."""
-        if self._worker is not None and self.busy:
-            self._worker.cancel()
+        """Carry out what the form says; while an order of many goes on, stop it."""
+        if self._series is not None and self._series.is_running:
+            self._series.cancel()
             return
         order, allocator = self._check(), self.shell.allocator
         if order is not None and allocator is not None:
-            self._worker = self.run_worker(self._carry_out(order, allocator), group="allocate")
+            worker = self.run_worker(self._carry_out(order, allocator), group="allocate")
+            self._series = worker if order.count > 1 else None
 
     async def _carry_out(self, order: lab.Order, allocator: Allocator) -> None:
         """Buffer by buffer in the poller's thread, so that scans go on in between."""
@@ -230,7 +239,8 @@ class LabView(View):
         job = _Job(allocator, order)
         try:
             for done in range(order.count):
-                button.label = f"Stop ({done} of {order.count})"
+                if order.count > 1:
+                    button.label = f"Stop ({done} of {order.count})"
                 future = self.shell.submit(job)
                 try:
                     allocation = await asyncio.wrap_future(future)
