@@ -27,9 +27,10 @@ def run(options: Options) -> int:
         options.backend = "kernel"
     with opened(options) as backend:
         capture = backend.capture()
-        probes = _probe(options.root) if backend.source == "kernel" else None
-    checks = examine(capture, probes)
-    _print(checks, assemble(capture), options)
+        snapshot = assemble(capture)
+        heaps = tuple(heap.name for heap in snapshot.heaps)
+        checks = examine(capture, heaps, _probe(options.root, heaps) if backend.source == "kernel" else None)
+    _print(checks, snapshot, options)
     return Exit.OK if any(check.readable for check in checks) else Exit.UNAVAILABLE
 
 
@@ -49,7 +50,7 @@ def _print(checks: tuple[Check, ...], snapshot: Snapshot, options: Options) -> N
         emit(render(checks, heading, look_of(options)))
 
 
-def _probe(root: str) -> Probes:
+def _probe(root: str, heaps: tuple[str, ...]) -> Probes:
     status = _text(os.path.join(root, "proc/self/status"))
     effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
     return Probes(
@@ -59,6 +60,7 @@ def _probe(root: str) -> Probes:
             re.search(r"^\S+ /sys/kernel/debug debugfs ", _text(os.path.join(root, "proc/mounts")), re.MULTILINE)
         ),
         bpf_iterator=_has_bpf_iterator(os.path.join(root, "sys/kernel/btf/vmlinux")),
+        locked_heaps=tuple(name for name in heaps if not os.access(os.path.join(root, "dev/dma_heap", name), os.R_OK)),
     )
 
 

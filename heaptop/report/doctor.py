@@ -27,12 +27,15 @@ CAPABILITIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """What only a look at the running kernel tells. `capabilities` is the effective set as /proc/self/status has it."""
+    """What only a look at the running kernel tells: `capabilities` is the effective set as /proc/self/status has it,
+    `locked_heaps` are nodes that this user may not open.
+    """
 
     uid: int
     capabilities: int
     debugfs_mounted: bool
     bpf_iterator: bool | None
+    locked_heaps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +84,29 @@ _PLACES: Final = (
 )
 
 
-def examine(capture: Capture, probes: Probes | None) -> tuple[Check, ...]:
-    """Every source in turn. `probes` is None for a source that is not this kernel, whose remedies would be no help."""
-    checks = [_nodes(capture), *(_place(capture, place, probes) for place in _PLACES)]
+def examine(capture: Capture, heaps: Iterable[str], probes: Probes | None) -> tuple[Check, ...]:
+    """Every source in turn. `heaps` are those that the capture tells of; `probes` is None for a source that is not
+    this kernel: remedies would be no help there.
+    """
+    checks = [_nodes(capture, tuple(heaps), probes), *(_place(capture, place, probes) for place in _PLACES)]
     checks += [_tables(capture), _maps(capture)]
     if probes is None:
         return tuple(Check(c.name, c.there, c.readable, c.detail, c.adds, "") for c in checks)
     return (*checks, _debugfs(probes), _bpf(probes), _capabilities(probes))
 
 
-def _nodes(capture: Capture) -> Check:
+def _nodes(capture: Capture, heaps: tuple[str, ...], probes: Probes | None) -> Check:
     adds = "the heaps to allocate from"
-    found = sorted(
-        {name for path in (*capture.files, *capture.links) if (name := _child(path, "sys/class/dma_heap")) is not None}
-    )
     listing = capture.files.get("dev.ls")
+    locked = () if probes is None else probes.locked_heaps
     if isinstance(listing, bytes) and b"/dev/dma_heap:" in listing:
-        return _read("/dev/dma_heap", adds, ", ".join(found))
+        if not locked:
+            return _read("/dev/dma_heap", adds, ", ".join(heaps))
+        detail = f"not open to uid {probes.uid if probes else 0}: {', '.join(locked)}"
+        return Check("/dev/dma_heap", there=True, readable=False, detail=detail, adds=adds, remedy=AS_ROOT)
     if isinstance(listing, ReadError) and listing.errno != errno.ENOENT:
         return _refused("/dev/dma_heap", adds, errno_text(listing.errno), AS_ROOT)
     return _absent("/dev/dma_heap", adds, "no such folder: CONFIG_DMABUF_HEAPS is not set", EMULATOR)
-
-
-def _child(path: str, folder: str) -> str | None:
-    prefix = folder + "/"
-    return path[len(prefix) :].partition("/")[0] if path.startswith(prefix) else None
 
 
 def _place(capture: Capture, place: _Place, probes: Probes | None) -> Check:
@@ -122,7 +123,8 @@ def _place(capture: Capture, place: _Place, probes: Probes | None) -> Check:
         return _refused(place.name, place.adds, errno_text(errors[0].errno), AS_ROOT if denied else "")
     if place.path.startswith("sys/kernel/debug") and probes is not None and not probes.debugfs_mounted:
         return _refused(place.name, place.adds, "debugfs is not mounted", MOUNT_DEBUGFS)
-    return _absent(place.name, place.adds, "this kernel does not have it", place.absent)
+    why = "not in this capture" if probes is None else "this kernel does not have it"
+    return _absent(place.name, place.adds, why, place.absent)
 
 
 def _ancestor_errors(capture: Capture, path: str) -> list[ReadError]:

@@ -250,7 +250,9 @@ def _shade(shades: Sequence[str], used: int, size: int) -> str:
     return shades[1 + min(2, used * 3 // size)]
 
 
-LISTS: Final[Mapping[str, Callable[[Snapshot, Look], str]]] = {
+Draw = Callable[[Snapshot, Look], str]
+
+LISTS: Final[Mapping[str, Draw]] = {
     "heaps": heaps,
     "buffers": buffers,
     "processes": processes,
