@@ -45,7 +45,7 @@ class Assembler:
         page_bytes = system.page_bytes(capture.processes, memory.cma_total_bytes, known_pages)
         _note_processes(capture, views, gaps)
         _note_damage(capture, gaps)
-        joining.note_unknown(buffers, listing.has_bufinfo, gaps)
+        joining.note_unknown(buffers, listing, gaps)
         if listing.nameless_rows:
             gaps.add(*_without_identity(f"{len(listing.nameless_rows)} buffers of bufinfo"))
         return Snapshot(

@@ -1,12 +1,12 @@
 """Joining all that was told of buffers, by inode."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
-from heaptop.assemble.gaps import AS_ROOT, Gaps, is_gone, missing_debugfs
+from heaptop.assemble.gaps import Gaps, is_gone, missing_debugfs
 from heaptop.assemble.processes import Holding
 from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
@@ -43,7 +43,8 @@ class Parts(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What the two lists of all buffers say: rows of bufinfo and entries of sysfs by inode, and the rows that have no
-    inode (up to 5.2). `is_exact` tells that bufinfo's rows agree with its own totals.
+    inode (up to 5.2). `is_exact` tells that bufinfo's rows agree with its own totals; `remedy` how to get bufinfo where
+    it was not readable.
     """
 
     rows: Mapping[int, Row]
@@ -51,6 +52,7 @@ class Listing:
     nameless_rows: tuple[Row, ...]
     is_exact: bool
     has_bufinfo: bool
+    remedy: str = ""
 
 
 def listing(capture: Capture, held: Mapping[int, list[Holding]], gaps: Gaps) -> Listing:
@@ -60,14 +62,15 @@ def listing(capture: Capture, held: Mapping[int, list[Holding]], gaps: Gaps) -> 
     raw = capture.files.get(BUFINFO)
     info = gaps.read(raw, lambda data: bufinfo.parse(data, names), "bufinfo")
     if info is None:
+        remedy = ""
         if not isinstance(raw, bytes):
-            unlisted = "" if entries else "buffers that no readable process holds; "
             why, remedy = missing_debugfs(capture.files, BUFINFO, "CONFIG_DEBUG_FS")
+            unlisted = "" if entries else "buffers that no readable process holds; "
             gaps.add(f"{unlisted}attachments, fences and references as bufinfo has them", why, remedy)
-        return Listing({}, entries, (), is_exact=False, has_bufinfo=False)
+        return Listing({}, entries, (), is_exact=False, has_bufinfo=False, remedy=remedy)
     trouble = info.trouble()
     if trouble:
-        gaps.add("rows of bufinfo may be wrong or missing", trouble, "look again; a name may imitate rows")
+        gaps.add("rows of bufinfo may be wrong or missing", trouble, "look again")
     return Listing(
         _by_inode(info),
         entries,
@@ -232,22 +235,20 @@ _SHOWN: Final = {"size_bytes": "size", "exporter": "exporter", "name": "name", "
 _SHOWN_OF_BUFINFO: Final = {"attachments": "attachments", "fences": "fences"}
 
 
-def note_unknown(buffers: Iterable[Buffer], has_bufinfo: bool, gaps: Gaps) -> None:
+def note_unknown(buffers: Sequence[Buffer], listed: Listing, gaps: Gaps) -> None:
     """Gaps for the values that no source told, counted. What only bufinfo has is a gap of its own where that is not
     readable.
     """
-    shown = _SHOWN | _SHOWN_OF_BUFINFO if has_bufinfo else _SHOWN
-    buffers = tuple(buffers)
+    shown = _SHOWN | _SHOWN_OF_BUFINFO if listed.has_bufinfo else _SHOWN
     fields_by_count: dict[int, list[str]] = {}
     for name, text in shown.items():
         count = sum(not buffer.told(name) for buffer in buffers)
         fields_by_count.setdefault(count, []).append(text)
     fields_by_count.pop(0, None)
     for count, fields in fields_by_count.items():
-        what = f"{', '.join(fields)} of {count} of {len(buffers)} buffers"
         why = (
-            "no source that could be read tells"
-            if not has_bufinfo
-            else "not in bufinfo, which is read at another moment"
+            "not in bufinfo, which is read at another moment"
+            if listed.has_bufinfo
+            else "no source that could be read tells"
         )
-        gaps.add(what, why, AS_ROOT if not has_bufinfo else "look again")
+        gaps.add(f"{', '.join(fields)} of {count} of {len(buffers)} buffers", why, listed.remedy)

@@ -147,6 +147,8 @@ class _Reader:
         """Ranges in order; before 6.15 the one that is the area. Only the area's size is told, so that of each of
         several ranges follows from its bitmap, and the last one's from what is left.
         """
+        if not self._files.debugfs:
+            return ()
         numbers = sorted({index for index, _ in self._files.debugfs if index is not None})
         indices: Sequence[int | None] = numbers or [None]
         ranges: list[CmaRange] = []
