@@ -1,5 +1,7 @@
 # make run    sets everything up and opens heaptop (ARGS="-b emulator:leak-fd" passes options)
 # make test   sets everything up and runs every check
+# make test-vm    boots real kernels in QEMU and runs heaptop on them (tests/vm/README.md)
+# make vm-kernel  builds a kernel for that (KERNEL=6.12)
 .DELETE_ON_ERROR:
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,8 +9,10 @@ SOURCES := $(wildcard emulator/heaptop_emulator/*.pyx) $(wildcard heaptop/scan/*
 INPUTS := pyproject.toml constraints.txt tools/prepare.sh $(SOURCES)
 ARGS ?=
 PYTEST_ARGS ?= -n 2
+VM_ARGS ?=
+KERNEL ?= 6.12
 
-.PHONY: run test check lint types layers tests format snapshots pictures dist clean
+.PHONY: run test check lint types layers tests format snapshots pictures dist clean test-vm vm-kernel
 
 run: $(VENV)/.ready-run
 	@$(BIN)/heaptop $(ARGS)
@@ -35,6 +39,12 @@ tests: $(VENV)/.ready-dev
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+test-vm: $(VENV)/.ready-dev
+	$(BIN)/pytest -m vm -s -v tests/vm $(VM_ARGS)
+
+vm-kernel:
+	tests/vm/kernel/build.sh $(KERNEL)
 
 snapshots: $(VENV)/.ready-dev
 	$(BIN)/pytest tests/tui --snapshot-update

@@ -6,7 +6,7 @@ Exit status: the command's; 124 where the guest came to no end, 125 where no gue
 import argparse
 import sys
 
-from tests.vm.kernels import STOCK, Missing, find, names
+from tests.vm.kernels import STOCK, MissingError, find, names
 from tests.vm.machine import GuestError, boot
 
 
@@ -28,8 +28,8 @@ def main() -> int:
             cma=options.cma,
             append=options.append,
         )
-    except (Missing, GuestError) as error:
-        print(f"heaptop-vm: {error}", file=sys.stderr)
+    except (MissingError, GuestError) as error:
+        sys.stderr.write(f"heaptop-vm: {error}\n")
         return 124 if isinstance(error, GuestError) else 125
 
 

@@ -21,7 +21,21 @@ def _parents(path: str) -> list[str]:
 def _entry(path: str, mode: int, content: bytes) -> bytes:
     name = path.encode() + b"\0"
     inode = uid = gid = mtime = major = minor = device_major = device_minor = check = 0
-    numbers = (inode, mode, uid, gid, 1, mtime, len(content), major, minor, device_major, device_minor, len(name), check)
+    numbers = (
+        inode,
+        mode,
+        uid,
+        gid,
+        1,
+        mtime,
+        len(content),
+        major,
+        minor,
+        device_major,
+        device_minor,
+        len(name),
+        check,
+    )
     header = b"070701" + b"".join(b"%08X" % number for number in numbers)
     return _padded(header + name, 4) + _padded(content, 4)
 

@@ -24,7 +24,7 @@ STOCK_PACKAGE = re.compile(r"linux-image-6\.12\.[0-9][^ ]*-amd64(-unsigned)?")
 STOCK_MODULES = ("virtio_console", "overlay", "9pnet_virtio", "9p", "vgem")
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """A kernel or a program cannot be had here; says in one line why and what to do."""
 
 
@@ -59,7 +59,7 @@ def find(name: str) -> Kernel:
     """The kernel of that name; Debian's stock kernel is fetched where it is not there.
 
     Raises:
-        Missing: it cannot be had.
+        MissingError: it cannot be had.
     """
     for folder in folders():
         home = folder / f"kernel-{name}-x86_64"
@@ -67,7 +67,7 @@ def find(name: str) -> Kernel:
             modules = home / "modules.gz"
             return Kernel(name, home / "bzImage", modules if modules.is_file() else None)
     if name != STOCK:
-        raise Missing(f"no kernel {name} in {', '.join(map(str, folders()))}: run make vm-kernel KERNEL={name}")
+        raise MissingError(f"no kernel {name} in {', '.join(map(str, folders()))}: run make vm-kernel KERNEL={name}")
     return fetch_stock(own_folder() / f"kernel-{STOCK}-x86_64")
 
 
@@ -75,31 +75,31 @@ def run(*command: str, cwd: Path | None = None) -> str:
     """Run a program of the system; returns its stdout.
 
     Raises:
-        Missing: it is not there or fails.
+        MissingError: it is not there or fails.
     """
     try:
         return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True).stdout
     except FileNotFoundError:
-        raise Missing(f"no {command[0]} on this machine") from None
+        raise MissingError(f"no {command[0]} on this machine") from None
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip() or error.stdout.strip() or f"exit {error.returncode}").splitlines()[-1]
-        raise Missing(f"{' '.join(command)}: {last}") from None
+        raise MissingError(f"{' '.join(command)}: {last}") from None
 
 
 def install(program: str, package: str) -> None:
     """See that `program` is there: on Debian root may install its package.
 
     Raises:
-        Missing: it is not, and cannot be installed.
+        MissingError: it is not, and cannot be installed.
     """
     if shutil.which(program):
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        raise Missing(f"no {program}: run sudo apt-get install {package}")
+        raise MissingError(f"no {program}: run sudo apt-get install {package}")
     command = ("apt-get", "install", "-y", "--no-install-recommends", package)
     try:
         run(*command)
-    except Missing:  # a fresh container has no package lists
+    except MissingError:  # a fresh container has no package lists
         run("apt-get", "update")
         run(*command)
 
@@ -108,14 +108,14 @@ def fetch_stock(home: Path) -> Kernel:
     """Unpack Debian's newest stock 6.12 kernel into `home`.
 
     Raises:
-        Missing: this machine's package sources do not have it.
+        MissingError: this machine's package sources do not have it.
     """
     package = newest_stock()
     if package is None and os.geteuid() == 0:
         run("apt-get", "update")
         package = newest_stock()
     if package is None:
-        raise Missing("no linux-image-6.12 package in this machine's suites: run make vm-kernel")
+        raise MissingError("no linux-image-6.12 package in this machine's suites: run make vm-kernel")
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as folder:
         work = Path(folder)

@@ -9,29 +9,42 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 from tests.vm.cpio import archive
-from tests.vm.kernels import Kernel, Missing, install, run
+from tests.vm.kernels import Kernel, MissingError, install
 
 INIT_SOURCE = Path(__file__).with_name("init.c")
 CONSOLE_LINES = 20
+QEMU = (
+    *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2"),
+    *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+)
 PASSED_ON = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 class GuestError(Exception):
-    """The guest ended without an exit status: it crashed, or was ended for taking too long."""
+    """No exit status came back: the guest crashed, took too long, or could not be made."""
 
 
 def build(source: Path, program: Path) -> None:
     """Compile a static C program.
 
     Raises:
-        Missing: there is no compiler, or no static C library.
+        MissingError: there is no compiler, or no static C library.
+        GuestError: the program does not compile.
     """
-    run(os.environ.get("CC", "gcc"), "-O1", "-Wall", "-Wextra", "-Werror", "-static", "-o", str(program), str(source))
+    compiler = os.environ.get("CC", "gcc")
+    install(compiler, "gcc")
+    command = [compiler, "-O1", "-Wall", "-Wextra", "-static", "-o", str(program), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "cannot find -lc" in done.stderr:
+        raise MissingError("no static C library: run sudo apt-get install libc6-dev")
+    if done.returncode:
+        raise GuestError(f"{source.name} does not compile:\n{done.stderr}")
 
 
 def boot(
@@ -39,6 +52,7 @@ def boot(
     command: Sequence[str],
     output: BinaryIO,
     *,
+    environment: Mapping[str, str] = MappingProxyType({}),
     timeout_s: float = 300,
     cma: str = "64M",
     memory_mib: int = 1536,
@@ -46,19 +60,18 @@ def boot(
 ) -> int:
     """Run `command` as root in the current folder of a guest, and return its exit status; `output` gets what it prints.
 
-    `cma` is the size of the CMA area, where the kernel has CMA; `append` more of the kernel's command line.
+    `environment` is added to what the guest gets of this program's own (PASSED_ON); `cma` is the size of the CMA area,
+    where the kernel has CMA; `append` more of the kernel's command line.
 
     Raises:
-        Missing: QEMU or a compiler is missing.
+        MissingError: QEMU or a compiler is missing.
         GuestError: the guest ended without a status; says the end of its console.
     """
     install("qemu-system-x86_64", "qemu-system-x86")
     with tempfile.TemporaryDirectory(prefix="heaptop-vm-") as folder:
         work = Path(folder)
-        initrd(kernel, command, work)
-        machine = ["qemu-system-x86_64", *"-M q35 -accel tcg -cpu max -smp 2 -no-reboot".split()]
-        machine += [*"-nodefaults -no-user-config -display none".split(), "-m", str(memory_mib)]
-        machine += ["-kernel", str(kernel.image), "-initrd", str(work / "initrd")]
+        initrd(kernel, ["/usr/bin/env", "-i", *guest_environment(kernel, environment), *command], work)
+        machine = [*QEMU, "-m", str(memory_mib), "-kernel", str(kernel.image), "-initrd", str(work / "initrd")]
         machine += ["-append", f"console=ttyS0 panic=-1 quiet loglevel=4 cma={cma} {append}"]
         machine += ["-serial", f"file:{work / 'console'}", "-device", "virtio-serial-pci"]
         machine += [*port("output", Path("/dev/stdout")), *port("status", work / "status")]
@@ -88,6 +101,13 @@ def run_machine(machine: Sequence[str], output: BinaryIO, timeout_s: float) -> b
             process.kill()
 
 
+def guest_environment(kernel: Kernel, added: Mapping[str, str]) -> list[str]:
+    """The arguments of env(1) that make the guest's environment and current folder."""
+    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    values = {**passed_on, "HEAPTOP_VM": kernel.name, **added}
+    return [f"--chdir={os.getcwd()}", *(f"{name}={value}" for name, value in values.items())]
+
+
 def port(name: str, path: Path) -> tuple[str, ...]:
     """QEMU's options for a virtio-serial port that writes into a file."""
     character_device = f"file,id={name},path={path},append=on"
@@ -97,11 +117,6 @@ def port(name: str, path: Path) -> tuple[str, ...]:
 def initrd(kernel: Kernel, command: Sequence[str], work: Path) -> None:
     """Write `work/initrd`: init, the command, and the modules that the kernel needs."""
     build(INIT_SOURCE, work / "init")
-    passed_on = [f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ]
-    whole = ["/usr/bin/env", "-i", f"--chdir={os.getcwd()}", *passed_on, f"HEAPTOP_VM={kernel.name}", *command]
-    files = {"init": (work / "init").read_bytes(), "command": b"".join(os.fsencode(part) + b"\0" for part in whole)}
+    files = {"init": (work / "init").read_bytes(), "command": b"".join(os.fsencode(part) + b"\0" for part in command)}
     modules = kernel.modules.read_bytes() if kernel.modules else b""
     (work / "initrd").write_bytes(archive(files) + modules)
-
-
-__all__ = ["GuestError", "Missing", "boot", "build"]
