@@ -67,7 +67,7 @@ def gap(snapshot: Snapshot, words: str) -> Gap:
 
 
 def capture(
-    files: Mapping[str, bytes] | None = None,
+    files: Mapping[str, Raw] | None = None,
     processes: Iterable[ProcessCapture] = (),
     links: Mapping[str, bytes] | None = None,
     seen: int | None = None,
