@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Final
 
-from heaptop_emulator import linux
+from heaptop_emulator import linux, wire
 from heaptop_emulator.wire import Client
 
 _LABEL_BYTES_MAX: Final = 64
@@ -68,6 +68,8 @@ class Actor:
         self.client = client
         self.inbox = inbox
         self.outboxes = outboxes
+        for outbox in outboxes.values():
+            outbox.settimeout(0)
         self.random = random
 
     def allocate(self, heap: str, size_bytes: int, name: str | None = None) -> Held:
@@ -78,14 +80,14 @@ class Actor:
     def share(self, held: Held, to: str, label: str) -> None:
         """Pass a reference to another actor's inbox. One that does not read, or is gone, gets none."""
         try:
-            socket.send_fds(self.outboxes[to], [label.encode()], [held.fd], socket.MSG_DONTWAIT)
+            wire.send(self.outboxes[to], label.encode(), held.fd)
         except (BlockingIOError, ConnectionError):
             return
 
     def receive(self) -> tuple[str, Held] | None:
         """The next buffer from the inbox, with its label; None where none came along."""
-        raw, fds, _, _ = socket.recv_fds(self.inbox, _LABEL_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC)
-        return (raw.decode(), Held(fds[0], os.fstat(fds[0]).st_size)) if fds else None
+        raw, fd = wire.receive(self.inbox, _LABEL_BYTES_MAX)
+        return None if fd is None else (raw.decode(), Held(fd, os.fstat(fd).st_size))
 
 
 class Role:

@@ -98,7 +98,7 @@ class Server:
     def _start_next(self) -> None:
         """Let the next actor make its first allocations: one after the other, so that each run lays out alike."""
         recipient = self._starting[0].connection if self._starting else self._control.socket
-        recipient.send(wire.encode({}))
+        wire.send(recipient, wire.encode({}))
 
     def _collect(self) -> None:
         for inode in self._framework.collect():
@@ -131,7 +131,7 @@ class Server:
     def _reply(self, client: _Connection, answer: dict[str, object], fd: int | None) -> None:
         """Send, and keep nothing: a client that leaves its answers lying would hold buffers nobody sees."""
         try:
-            socket.send_fds(client.socket, [wire.encode(answer)], [] if fd is None else [fd])
+            wire.send(client.socket, wire.encode(answer), fd)
         except OSError:
             self._drop(client)
         finally:

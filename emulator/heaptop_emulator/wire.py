@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import socket
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -79,6 +80,22 @@ def _latin1(value: object) -> str:
 def encode(message: Mapping[str, object]) -> bytes:
     """One message as bytes."""
     return json.dumps(message, default=_latin1).encode()
+
+
+def send(connection: socket.socket, raw: bytes, fd: int | None = None) -> None:
+    """Send one message, with a reference to an open file where fd is given."""
+    rights = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", fd))]
+    connection.sendmsg([raw], rights)
+
+
+def receive(connection: socket.socket, count_bytes: int) -> tuple[bytes, int | None]:
+    """The next message and the descriptor that came with it, closed on exec; no bytes where the other side is gone.
+
+    socket.recv_fds would pass no flags on (3.11), and so leave the descriptor to every program started here.
+    """
+    room = socket.CMSG_LEN(struct.calcsize("i"))
+    raw, rights, _, _ = connection.recvmsg(count_bytes, room, socket.MSG_CMSG_CLOEXEC)
+    return raw, struct.unpack("i", rights[0][2])[0] if rights else None
 
 
 class Message:
@@ -177,7 +194,7 @@ class Client:
         self._receive()
 
     def _ask(self, request: Mapping[str, object]) -> tuple[Message, int | None]:
-        self.socket.sendall(encode(request))
+        send(self.socket, encode(request))
         answer, fd = self._receive()
         number = answer.number("errno")
         if number:
@@ -185,7 +202,7 @@ class Client:
         return answer, fd
 
     def _receive(self) -> tuple[Message, int | None]:
-        raw, fds, _, _ = socket.recv_fds(self.socket, MESSAGE_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+        raw, fd = receive(self.socket, MESSAGE_BYTES_MAX)
         if not raw:
             raise ConnectionResetError("the emulator is gone")
-        return Message(raw), fds[0] if fds else None
+        return Message(raw), fd
