@@ -11,6 +11,9 @@ from heaptop.session import Update
 NEW_SCANS = 3
 """For how many scans a new row carries its `+`, as a gone one its `-`."""
 
+TOUCHED_SCANS = 16
+"""For how many scans what changed is remembered, for a screen that skips some."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -18,7 +21,8 @@ class Frame:
 
     `buffers` are those alive and, after them, those just gone (also in `gone`). `new` came in the last scans, but not
     with the first. `since_held` is what changed since the frame the app holds still (paused), else None. `rate_per_s`
-    is by how many buffers their number changes each second, None where time or the scan before is not known.
+    is by how many buffers their number changes each second, None where time or the scan before is not known. `touched`
+    has, for the last updates by number, the inodes each changed.
     """
 
     update: Update
@@ -28,6 +32,16 @@ class Frame:
     processes: Mapping[ProcessId, Process]
     since_held: Delta | None = None
     rate_per_s: float | None = None
+    size_bytes: int = 0
+    touched: tuple[tuple[int, frozenset[int]], ...] = ()
+
+    def touched_since(self, number: int) -> frozenset[int] | None:
+        """Buffers that came, went or changed after update `number`; None where that is too long ago to tell."""
+        if number == self.update.number:
+            return frozenset()
+        if not self.touched or number < self.touched[0][0] - 1:
+            return None
+        return frozenset().union(*(inodes for then, inodes in self.touched if then > number))
 
 
 class Framer:
@@ -37,6 +51,8 @@ class Framer:
         self.held: Update | None = None
         self._last_seen: dict[int, Buffer] = {}
         self._new: deque[frozenset[int]] = deque(maxlen=NEW_SCANS)
+        self._touched: deque[tuple[int, frozenset[int]]] = deque(maxlen=TOUCHED_SCANS)
+        self._gone: set[int] = set()
         self._before: Snapshot | None = None
 
     def frame(self, update: Update) -> Frame:
@@ -52,6 +68,7 @@ class Framer:
         self._new.append(
             frozenset() if self._before is None else frozenset(buffer.inode for buffer in update.delta.new)
         )
+        self._touched.append((update.number, self._touched_by(update)))
         rate_per_s = _rate(self._before, update.snapshot)
         self._before = update.snapshot
         return Frame(
@@ -62,7 +79,16 @@ class Framer:
             processes={process.id: process for process in update.snapshot.processes},
             since_held=None if self.held is None else diff(self.held.snapshot, update.snapshot),
             rate_per_s=rate_per_s,
+            size_bytes=update.snapshot.size_bytes,
+            touched=tuple(self._touched),
         )
+
+    def _touched_by(self, update: Update) -> frozenset[int]:
+        """What this update changed, and the rows of gone buffers that end with it."""
+        delta, gone = update.delta, update.history.gone.keys()
+        inodes = [buffer.inode for buffer in (*delta.new, *delta.gone)]
+        ended, self._gone = self._gone - gone, set(gone)
+        return frozenset(inodes + [after.inode for _, after in delta.changed]).union(ended)
 
 
 def _rate(before: Snapshot | None, now: Snapshot) -> float | None:

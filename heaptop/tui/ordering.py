@@ -1,11 +1,14 @@
 """Buffers in order, kept in order: a tick costs what changed, also with 50,000 rows."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from heaptop.model import Buffer
 
 Key = Callable[[Buffer], Any]
+_ABSENT: Any = object()
+Keep = Callable[[Buffer], bool]
 
 
 class Ordering(Sequence[Buffer]):
@@ -13,6 +16,7 @@ class Ordering(Sequence[Buffer]):
 
     def __init__(self) -> None:
         self._buffers: Mapping[int, Buffer] = {}
+        self._values: dict[int, Any] = {}
         self._known: list[tuple[Any, int]] = []
         self._unknown: list[int] = []
         self._descending = False
@@ -35,40 +39,70 @@ class Ordering(Sequence[Buffer]):
         return self._buffers[self._known[known - 1 - index if self._descending else index][1]]
 
     def __iter__(self) -> Iterator[Buffer]:
-        known = reversed(self._known) if self._descending else iter(self._known)
-        for _, inode in known:
+        for _, inode in reversed(self._known) if self._descending else iter(self._known):
             yield self._buffers[inode]
         for inode in self._unknown:
             yield self._buffers[inode]
 
-    def rebuild(
-        self, buffers: Mapping[int, Buffer], key: Key, *, descending: bool, keep: Callable[[Buffer], bool] | None
-    ) -> None:
+    def index_of(self, inode: Any) -> int | None:
+        """Where the row with this key is."""
+        if inode not in self._values:
+            return None
+        value = self._values[inode]
+        if value is None:
+            return len(self._known) + bisect_left(self._unknown, inode)
+        index = bisect_left(self._known, (value, inode))
+        return len(self._known) - 1 - index if self._descending else index
+
+    def rebuild(self, buffers: Mapping[int, Buffer], key: Key, keep: Keep | None, *, descending: bool) -> None:
         """All anew: another order or another filter."""
         self._buffers, self._descending = buffers, descending
-        self._known, self._unknown = [], []
-        self._insert(buffers.values() if keep is None else filter(keep, buffers.values()), key)
+        self._values = {buffer.inode: key(buffer) for buffer in _kept(buffers.values(), keep)}
+        self._known = sorted((value, inode) for inode, value in self._values.items() if value is not None)
+        self._unknown = sorted(inode for inode, value in self._values.items() if value is None)
 
-    def follow(self, buffers: Mapping[int, Buffer], key: Key, keep: Callable[[Buffer], bool] | None) -> None:
-        """The same order and filter over the next refresh: only rows whose buffer is another object are placed anew."""
-        old = self._buffers
-        touched = [buffer for inode, buffer in buffers.items() if old.get(inode) is not buffer]
+    def follow(self, buffers: Mapping[int, Buffer], key: Key, keep: Keep | None, touched: Iterable[int]) -> None:
+        """The same order and filter over newer buffers: only the `touched` ones, come, gone or changed, are placed."""
         self._buffers = buffers
-        if not touched and len(old) == len(buffers):
-            return
-        stale = {buffer.inode for buffer in touched}
-        stale.update(old.keys() - buffers.keys())
-        if stale:
-            self._known = [pair for pair in self._known if pair[1] not in stale]
-            self._unknown = [inode for inode in self._unknown if inode not in stale]
-        self._insert(touched if keep is None else filter(keep, touched), key)
+        out: list[tuple[Any, int]] = []
+        into: list[tuple[Any, int]] = []
+        for inode in touched:
+            buffer = buffers.get(inode)
+            now = key(buffer) if buffer is not None and (keep is None or keep(buffer)) else _ABSENT
+            before = self._values.pop(inode, _ABSENT)
+            if now is not _ABSENT:
+                self._values[inode] = now
+            if now != before:  # most that change keep their place
+                out += [(before, inode)] if before is not _ABSENT else []
+                into += [(now, inode)] if now is not _ABSENT else []
+        self._known = _merged(self._known, *map(_known, (out, into)))
+        self._unknown = _merged(self._unknown, *map(_unknown, (out, into)))
 
-    def _insert(self, buffers: Iterable[Buffer], key: Key) -> None:
-        for buffer in buffers:
-            value = key(buffer)
-            if value is None:
-                self._unknown.append(buffer.inode)
-            else:
-                self._known.append((value, buffer.inode))
-        self._known.sort()  # nearly sorted: one long run and a short one, which this merges in linear time
-        self._unknown.sort()
+
+def _kept(buffers: Iterable[Buffer], keep: Keep | None) -> Iterable[Buffer]:
+    return buffers if keep is None else filter(keep, buffers)
+
+
+def _known(pairs: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
+    return [pair for pair in pairs if pair[0] is not None]
+
+
+def _unknown(pairs: list[tuple[Any, int]]) -> list[int]:
+    return [inode for value, inode in pairs if value is None]
+
+
+def _merged(items: list[Any], out: Iterable[Any], into: Iterable[Any]) -> list[Any]:
+    """A sorted list without some of its items and with others: what lies between is copied in whole slices."""
+    steps = [(bisect_left(items, item), True, item) for item in out]
+    steps += [(bisect_left(items, item), False, item) for item in into]
+    if not steps:
+        return items
+    steps.sort()  # at one place what comes in stands before what goes out
+    result: list[Any] = []
+    start = 0
+    for index, goes, item in steps:
+        result += items[start:index]
+        start = index + 1 if goes else index
+        if not goes:
+            result.append(item)
+    return result + items[start:]

@@ -119,6 +119,10 @@ class ShellApp(App[int]):
         """Processes of the shown update."""
         return self.shown.frame.processes if self.shown.frame else {}
 
+    def touched_since(self, number: int) -> frozenset[int] | None:
+        """Inodes that came, went or changed after update `number`; None where that is too long ago to tell."""
+        return self.shown.frame.touched_since(number) if self.shown.frame else None
+
     @property
     def filter(self) -> Filter | None:
         """The filter that is on."""
@@ -293,7 +297,7 @@ class ShellApp(App[int]):
         tabs = [(number, title) for number, title, _ in self.tabs]
         main.query_one("#header", Line).tell(partial(header_line, facts))
         main.query_one("#tabs", Line).tell(partial(tabs_line, tabs, self._current))
-        main.query_one("#trend", Line).tell(partial(trend_line, self.update))
+        main.query_one("#trend", Line).tell(partial(trend_line, shown.frame))
         main.query_one("#state", Line).tell(partial(state_line, shown, status))
         main.query_one(Banner).say(printable(str(shown.error)) if shown.error else "")
         main.query_one(FilterBar).say(shown.filter_error)

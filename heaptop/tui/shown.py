@@ -119,7 +119,7 @@ def header_facts(shown: Shown, source: str, interval_s: float | None, scanning_s
         privileges=privileges(source),
         gaps=len(snapshot.gaps),
         buffers=len(snapshot.buffers),
-        size_bytes=snapshot.size_bytes,
+        size_bytes=frame.size_bytes,
         rate_per_s=frame.rate_per_s,
         interval=interval_text(interval_s),
         state=state,
@@ -150,10 +150,10 @@ def mark_text(update: Update) -> str:
     return changed_text(delta)
 
 
-def trend_line(update: Update | None, width: int) -> tuple[Piece, ...]:
+def trend_line(frame: Frame | None, width: int) -> tuple[Piece, ...]:
     """The total over time, on one line."""
-    if update is None:
+    if frame is None:
         return ()
-    label = f" total {format_size(update.snapshot.size_bytes)} "
-    trend = sparkline(update.history.total_trend_bytes, max(0, min(width - len(label) - 1, 120)))
+    label = f" total {format_size(frame.size_bytes)} "
+    trend = sparkline(frame.update.history.total_trend_bytes, max(0, min(width - len(label) - 1, 120)))
     return (Piece(label, "dim"), Piece(trend, "trend"))

@@ -34,6 +34,9 @@ class Shell(Protocol):
     def processes(self) -> Mapping[ProcessId, Process]:
         """Processes of the shown update."""
 
+    def touched_since(self, number: int) -> frozenset[int] | None:
+        """Inodes that came, went or changed after update `number`; None where that is too long ago to tell."""
+
     @property
     def filter(self) -> Filter | None:
         """The filter that is on: the last good one."""

@@ -60,6 +60,7 @@ class BuffersView(TableView[Row]):
         self.follows = False
         self._opened_groups: set[str] = set()
         self._rows = Ordering()
+        self._drawn_number = 0
         self._ordered_by: tuple[object, ...] | None = None
         self._candidates: Mapping[int, Buffer] = {}
         self._marks: dict[int, str] = {}
@@ -156,12 +157,15 @@ class BuffersView(TableView[Row]):
         filter_ = self.shell.filter
         keep = None if filter_ is None else self._keeper(filter_)
         order = (name, descending, filter_, self.shell.since_mark_only)
-        if order != self._ordered_by or (filter_ is not None and _TELLS_TIME.search(filter_.text)):
-            self._rows = Ordering()
-            self._rows.rebuild(self._candidates, key[name], descending=descending, keep=keep)
-            self._ordered_by = order
+        touched = self.shell.touched_since(self._drawn_number)
+        timeless = filter_ is None or not _TELLS_TIME.search(filter_.text)
+        if order == self._ordered_by and timeless and touched is not None and self._candidates is self.shell.buffers:
+            self._rows.follow(self._candidates, key[name], keep, touched)
+            assert keep is not None or len(self._rows) == len(self._candidates)
         else:
-            self._rows.follow(self._candidates, key[name], keep)
+            self._rows.rebuild(self._candidates, key[name], keep, descending=descending)
+            self._ordered_by = order
+        self._drawn_number = update.number
         rows: Sequence[Row] = self._rows if self.group == "none" else self._grouped()
         self.table.set_rows(rows, empty=self._empty(update))
         if self.follows and update.delta.new:

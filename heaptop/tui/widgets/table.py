@@ -6,7 +6,7 @@ The cursor belongs to a row's key: a refresh moves neither the cursor on the scr
 
 import textwrap
 from collections.abc import Callable, Hashable, Sequence
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from rich.segment import Segment
 from rich.style import Style
@@ -24,6 +24,14 @@ from heaptop.units import printable
 T = TypeVar("T")
 
 WHEEL_ROWS = 3
+
+
+@runtime_checkable
+class Finds(Protocol):
+    """Rows that know where a key is."""
+
+    def index_of(self, key: Any, /) -> int | None:
+        """Index of the row with this key."""
 
 
 class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
@@ -163,6 +171,8 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     def _find(self, key: Hashable) -> int | None:
         """Index of the row with this key, looked for from the cursor outwards: it rarely went far."""
         rows, key_of = self._rows, self._key
+        if isinstance(rows, Finds):
+            return rows.index_of(key)
         for distance in range(max(self._cursor + 1, len(rows) - self._cursor)):
             for index in (self._cursor - distance, self._cursor + distance):
                 if 0 <= index < len(rows) and key_of(rows[index]) == key:
