@@ -7,7 +7,6 @@ do not mix.
 
 import contextlib
 import errno
-import os
 import re
 import signal
 import socket
@@ -23,6 +22,8 @@ from typing import Final, TypeVar
 from heaptop.backend.base import Allocation
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
 from heaptop.errors import AllocationError, SourceError, UsageError
+from heaptop.scan.patience import Patience
+from heaptop.scan.proc import ProcScan
 from heaptop.units import printable, text_of
 from heaptop_emulator import text
 from heaptop_emulator.framework import FILE_PREFIX
@@ -31,6 +32,7 @@ from heaptop_emulator.wire import U64_MAX, BufferState, Client, ProtocolError, S
 
 LINK_PREFIX: Final = f"/memfd:{FILE_PREFIX}".encode()
 """How the link of every emulated buffer's fd begins."""
+_BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
 _START_TIMEOUT_S: Final = 20.0
 _ANSWER_TIMEOUT_S: Final = 10.0
 _END_TIMEOUT_S: Final = 5.0
@@ -57,6 +59,8 @@ class EmulatedBackend:
         self._scenario = scenario
         self._clock = clock
         self._lock = threading.RLock()
+        self._scan = ProcScan(is_buffer=_is_buffer, needle=LINK_PREFIX)
+        self._patience = Patience(self._scan.process)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._client = Client(ours)
         with theirs:
@@ -99,19 +103,20 @@ class EmulatedBackend:
             SourceError: the emulator is gone.
         """
         before = {buffer.inode for buffer in self.state().buffers}
-        seen = tuple(process for process in _scan(self._process.pid))
+        pids = [pid for pid in self._scan.pids() if pid != self._process.pid]
+        found, _ = self._patience.each(pids)
+        seen = [process for pid in pids if (process := found.get(pid)) is not None]
         state = self.state()
         buffers = {buffer.inode: buffer for buffer in state.buffers if buffer.inode in before}
         counts = _count_references(seen, buffers)
-        files = dict(state.files)
-        files["sys/kernel/debug/dma_buf/bufinfo"] = text.bufinfo(buffers.values(), counts)
+        translation = _Translation(buffers, counts)
         return Capture(
             source=self.source,
             captured_at=self._clock(),
-            files=files,
+            files={**state.files, _BUFINFO: text.bufinfo(buffers.values(), counts)},
             links=state.links,
-            processes=tuple(translated for process in seen if (translated := _translate(process, buffers, counts))),
-            processes_seen=len(seen),
+            processes=tuple(held for process in seen if (held := translation.process(process)) is not None),
+            processes_seen=len(pids),
         )
 
     def heaps(self) -> Sequence[str]:
@@ -181,106 +186,83 @@ class EmulatedBackend:
         return words
 
 
-def _is_buffer(link: FdLink) -> bool:
-    return link.target.startswith(LINK_PREFIX) and link.stat is not None
+def _is_buffer(target: bytes) -> bool:
+    return target.startswith(LINK_PREFIX)
 
 
-def _count_references(processes: Iterable[ProcessCapture], buffers: Mapping[int, BufferState]) -> Counter[int]:
+def _tables(process: ProcessCapture) -> Iterable[FdTable]:
+    yield process.table
+    for task in process.tasks:
+        yield task.table
+
+
+def _mapped(process: ProcessCapture) -> Iterable[int]:
+    """Inode of each mapping (VMA) of an emulated buffer, this emulator's or not."""
+    maps = process.files.get("maps")
+    return (int(match[2]) for match in _MAP_LINE.finditer(maps)) if isinstance(maps, bytes) else ()
+
+
+def _count_references(processes: Iterable[ProcessCapture], buffers: Mapping[int, BufferState]) -> dict[int, int]:
     """References to each buffer that /proc shows. A live one that nobody is seen to hold has at least one unseen."""
     counts: Counter[int] = Counter()
     for process in processes:
-        for table in (process.table, *(task.table for task in process.tasks)):
-            counts.update(link.stat.inode for link in table.links if link.stat is not None and _is_buffer(link))
-        maps = process.files.get("maps", b"")
-        if isinstance(maps, bytes):
-            counts.update(int(match[2]) for match in _MAP_LINE.finditer(maps))
-    return Counter({inode: max(1, counts[inode]) for inode in buffers})
+        counts.update(link.stat.inode for table in _tables(process) for link in table.links if link.stat is not None)
+        counts.update(_mapped(process))
+    return {inode: max(1, counts[inode]) for inode in buffers}
 
 
-def _translate(
-    process: ProcessCapture, buffers: Mapping[int, BufferState], counts: Mapping[int, int]
-) -> ProcessCapture | None:
-    """A process as a kernel with dma-heaps would show it; None where it holds none of these buffers."""
-    table = _translate_table(process.table, buffers, counts)
-    tasks = tuple(replace(task, table=_translate_table(task.table, buffers, counts)) for task in process.tasks)
-    maps = process.files.get("maps", b"")
-    mapped = False
-    if isinstance(maps, bytes):
-        mapped = any(int(match[2]) in buffers for match in _MAP_LINE.finditer(maps))
-        maps = _MAP_LINE.sub(lambda match: _map_line(match, buffers), maps)
-    if not mapped and not table.links and not any(task.table.links for task in tasks):
-        return None
-    return ProcessCapture(process.pid, {**process.files, "maps": maps}, table, tasks)
+class _Translation:
+    """From what /proc shows of memfds to what it would show of dma-bufs."""
+
+    def __init__(self, buffers: Mapping[int, BufferState], counts: Mapping[int, int]) -> None:
+        self._buffers = buffers
+        self._counts = counts
+
+    def process(self, process: ProcessCapture) -> ProcessCapture | None:
+        """A process that holds some of these buffers; None for any other."""
+        table = self._table(process.table)
+        tasks = tuple(replace(task, table=self._table(task.table)) for task in process.tasks)
+        by_fd = any(link.stat is not None for one in (table, *(task.table for task in tasks)) for link in one.links)
+        if not by_fd and self._buffers.keys().isdisjoint(_mapped(process)):
+            return None
+        files = dict(process.files)
+        if isinstance(maps := files.get("maps"), bytes):
+            files["maps"] = _MAP_LINE.sub(self._map_line, maps)
+        return ProcessCapture(process.pid, files, table, tasks)
+
+    def _table(self, table: FdTable) -> FdTable:
+        """A table with these buffers as dma-bufs, without those of other emulators."""
+        links: list[FdLink] = []
+        fdinfo = dict(table.fdinfo)
+        for link in table.links:
+            if not _is_buffer(link.target):
+                links.append(link)
+                continue
+            raw = fdinfo.pop(link.fd, None)
+            buffer = self._buffers.get(link.stat.inode) if link.stat is not None else None
+            if buffer is not None:
+                links.append(FdLink(link.fd, text.link(buffer.name), _stat(buffer), link.link_mode))
+                if raw is not None:
+                    fdinfo[link.fd] = self._fdinfo(raw, buffer)
+        return FdTable(tuple(links), fdinfo, table.error)
+
+    def _fdinfo(self, raw: Raw, buffer: BufferState) -> Raw:
+        """The descriptor's own lines and then the buffer's; an error stays as it is."""
+        found = _FDINFO.search(raw) if isinstance(raw, bytes) else None
+        if found is None:
+            return raw
+        flags = int(found[1], 8) & ~_O_LARGEFILE
+        return text.fdinfo(buffer, flags=flags, mnt_id=int(found[2]), count=self._counts[buffer.inode])
+
+    def _map_line(self, match: re.Match[bytes]) -> bytes:
+        buffer = self._buffers.get(int(match[2]))
+        if buffer is None:
+            return match[0]
+        device = b"%02x:%02x" % text.DMABUF_DEVICE
+        return match[1] + device + b" " + match[2] + match[3] + text.map_path(buffer.name)
 
 
-def _translate_table(table: FdTable, buffers: Mapping[int, BufferState], counts: Mapping[int, int]) -> FdTable:
-    """The descriptors of these buffers alone."""
-    links = []
-    fdinfo: dict[int, Raw] = {}
-    for link in table.links:
-        if link.stat is None or not _is_buffer(link) or (buffer := buffers.get(link.stat.inode)) is None:
-            continue
-        stat = FdStat(
-            text.DMABUF_DEVICE, buffer.inode, buffer.size_bytes, text.DMABUF_MODE, 1, buffer.size_bytes // 512
-        )
-        links.append(FdLink(link.fd, text.link(buffer.name), stat, link.link_mode))
-        raw = table.fdinfo.get(link.fd)
-        if isinstance(raw, bytes) and (found := _FDINFO.search(raw)):
-            flags = int(found[1], 8) & ~_O_LARGEFILE
-            raw = text.fdinfo(buffer, flags=flags, mnt_id=int(found[2]), count=counts[buffer.inode])
-        if raw is not None:
-            fdinfo[link.fd] = raw
-    return FdTable(tuple(links), fdinfo, table.error)
-
-
-def _map_line(match: re.Match[bytes], buffers: Mapping[int, BufferState]) -> bytes:
-    buffer = buffers.get(int(match[2]))
-    if buffer is None:
-        return match[0]
-    device = b"%02x:%02x" % text.DMABUF_DEVICE
-    return match[1] + device + b" " + match[2] + match[3] + text.map_path(buffer.name)
-
-
-_FILES: Final = ("comm", "cmdline", "stat", "status", "cgroup", "oom_score_adj", "maps")
-
-
-def _scan(own_pid: int) -> Iterable[ProcessCapture]:
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
-        if pid == own_pid:
-            continue
-        files: dict[str, Raw] = {}
-        try:
-            for name in _FILES:
-                with open(f"/proc/{pid}/{name}", "rb") as f:
-                    files[name] = f.read()
-            links = []
-            fdinfo: dict[int, Raw] = {}
-            for fd in sorted(int(n) for n in os.listdir(f"/proc/{pid}/fd")):
-                path = f"/proc/{pid}/fd/{fd}"
-                try:
-                    target = os.readlink(path.encode())
-                    if not target.startswith(LINK_PREFIX):
-                        continue
-                    st = os.stat(path)
-                    with open(f"/proc/{pid}/fdinfo/{fd}", "rb") as f:
-                        fdinfo[fd] = f.read()
-                except FileNotFoundError:
-                    continue
-                links.append(
-                    FdLink(
-                        fd,
-                        target,
-                        FdStat(
-                            (os.major(st.st_dev), os.minor(st.st_dev)),
-                            st.st_ino,
-                            st.st_size,
-                            st.st_mode,
-                            st.st_nlink,
-                            st.st_blocks,
-                        ),
-                        os.lstat(path).st_mode,
-                    )
-                )
-        except OSError:
-            continue
-        yield ProcessCapture(pid, files, FdTable(tuple(links), fdinfo))
+def _stat(buffer: BufferState) -> FdStat:
+    """As dma_buf_getfile leaves it (drivers/dma-buf/dma-buf.c, 5.3 on)."""
+    blocks = buffer.size_bytes // 512
+    return FdStat(text.DMABUF_DEVICE, buffer.inode, buffer.size_bytes, text.DMABUF_MODE, nlink=1, blocks=blocks)
