@@ -58,13 +58,16 @@ class HeapRow:
     def filter_text(self) -> str | None:
         """The filter that shows its buffers; None where there is none."""
         field = "heap" if self.heap is not None else "exporter"
-        return None if self.name is None else f"{field}={quoted(self.name)}"
+        return None if self.name is None else named(field, self.name)
 
 
-def quoted(name: str) -> str:
-    """A name as a value in a filter. One with both kinds of quotes is cut at the first that cannot stand."""
-    mark = "'" if '"' in name else '"'
-    return f"{mark}{name.partition(mark)[0]}{mark}"
+def named(field: str, name: str) -> str:
+    """A filter for this name. One with both kinds of quotes is looked for by its longest part without the second."""
+    if '"' not in name:
+        return f'{field}="{name}"'
+    if "'" not in name:
+        return f"{field}='{name}'"
+    return f"{field}:'{max(name.split(chr(39)), key=len)}'"
 
 
 def heap_rows(snapshot: Snapshot, history: History, order: Sequence[Heap]) -> tuple[HeapRow, ...]:

@@ -1,6 +1,7 @@
 """The Lab's form as an order, what an errno means there, and the rows of its list. No app needed."""
 
 import errno
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +19,7 @@ from heaptop.units import format_age, format_size, parse_size, text_of
 NAME_BYTES_MAX: Final = 31
 """DMA_BUF_NAME_LEN less the terminator (uapi/linux/dma-buf.h, 5.3 on)."""
 COUNT_MAX: Final = 1000
+_COUNT: Final = re.compile(r" *[0-9]{1,4} *")
 PATTERNS: Final = ("none", "zero", "ff", "counting")
 HINT: Final = "heaptop alone holds these test buffers: all are given back when it ends."
 
@@ -59,17 +61,17 @@ def order_of(form: Form, snapshot: Snapshot) -> Order:
         raise UsageError("size", str(error)) from None
     if size_bytes == 0:
         raise UsageError("size", "a heap refuses 0 (EINVAL)", "write bytes or a number with K, M or G, like 4M")
-    count_text = form.count.strip()
-    if not (count_text.isascii() and count_text.isdigit() and 1 <= int(count_text) <= COUNT_MAX):
+    count = int(form.count) if _COUNT.fullmatch(form.count) else 0
+    if not 1 <= count <= COUNT_MAX:
         raise UsageError("count", f"write a whole number from 1 to {COUNT_MAX}")
     name = form.name.encode("utf-8", "surrogateescape")
     if len(name) > NAME_BYTES_MAX:
         raise UsageError("name", f"{len(name)} bytes; the kernel takes {NAME_BYTES_MAX} (DMA_BUF_SET_NAME)")
     if not form.force:
-        check_budget(snapshot, size_bytes, int(count_text), "tick Force")
+        check_budget(snapshot, size_bytes, count, "tick Force")
     words = {"none": "", "counting": "count"}
     pattern = words.get(form.pattern, form.pattern)
-    return Order(form.heap, size_bytes, int(count_text), name or None, parse_pattern(pattern) if pattern else None)
+    return Order(form.heap, size_bytes, count, name or None, parse_pattern(pattern) if pattern else None)
 
 
 _MEANING: Final = {

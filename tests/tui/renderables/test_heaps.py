@@ -1,0 +1,172 @@
+import pytest
+
+from heaptop.analysis.filter import compile_filter
+from heaptop.model import Buffer, ExporterTotal, FdRef, Gap, Heap, Holder, Memory, ProcessId, Snapshot, Source
+from heaptop.session import History
+from heaptop.tui.renderables import heaps
+from heaptop.tui.renderables.details import Line
+from heaptop.tui.renderables.heaps import HeapRow
+from heaptop.tui.renderables.table import fit_spans
+from tests.tui.stage import MIB, area, snapshot, update
+
+HOLDER = Holder(ProcessId(812, 1), "cameraserver", (FdRef(3),))
+SYSTEM = Heap("system", "system", 2, 3 * MIB, None, (250, 0), 0o100600, {"size_bytes": (Source.BUFINFO, Source.FDINFO)})
+RESERVED = Heap("reserved", "reserved", 1, MIB, "reserved")
+DEFAULT = Heap("default_cma_region", "default_cma_region", 0, 0, "reserved")
+UNTOLD = Heap("old", None, None, None, None)
+UDMABUF = ExporterTotal("udmabuf", 1, 4 * MIB, is_heap=False)
+NOBODY = ExporterTotal(None, 1, 0, is_heap=False)
+
+
+def buffer(inode: int, size_bytes: int | None, exporter: str, *, held: bool = True) -> Buffer:
+    return Buffer(inode, size_bytes, exporter, None, 1, 0, (), (), (HOLDER,) if held else (), exporter)
+
+
+def seen() -> Snapshot:
+    return snapshot(
+        heaps=(DEFAULT, UNTOLD, RESERVED, SYSTEM),
+        exporters=(NOBODY, ExporterTotal("system", 2, 3 * MIB, is_heap=True), UDMABUF),
+        buffers=(
+            buffer(1, 2 * MIB, "system"),
+            buffer(2, MIB, "system", held=False),
+            buffer(3, MIB, "reserved"),
+            buffer(4, 4 * MIB, "udmabuf"),
+            buffer(5, None, "drm", held=False),
+        ),
+        cma=(area(),),
+    )
+
+
+def rows() -> tuple[HeapRow, ...]:
+    of = seen()
+    history: History = update(of, {"system": (1, 2, 3)}, {"udmabuf": (4,)}).history
+    return heaps.heap_rows(of, history, (SYSTEM, RESERVED, DEFAULT, UNTOLD))
+
+
+def drawn(row: HeapRow, width: int = 20) -> list[str]:
+    return [
+        "".join(text for text, _ in fit_spans(column.cell(row, width), width, column.align)) for column in heaps.COLUMNS
+    ]
+
+
+def text(lines: list[Line] | tuple[Line, ...]) -> list[str]:
+    return ["".join(part for part, _ in line) for line in lines]
+
+
+def test_heaps_then_other_exporters_by_size() -> None:
+    assert [row.key for row in rows()] == [
+        ("heap", "system"),
+        ("heap", "reserved"),
+        ("heap", "default_cma_region"),
+        ("heap", "old"),
+        ("section", ""),
+        ("exporter", "udmabuf"),
+        ("exporter", ""),
+    ]
+    assert [row.is_section for row in rows()].index(True) == 4
+
+
+def test_no_section_without_other_exporters() -> None:
+    only = snapshot(heaps=(SYSTEM,), exporters=(ExporterTotal("system", 2, 3 * MIB, is_heap=True),))
+    assert [row.key for row in heaps.heap_rows(only, update(only).history, (SYSTEM,))] == [("heap", "system")]
+
+
+def test_cells() -> None:
+    system, reserved, default, untold, _, udmabuf, nobody = rows()
+    assert drawn(system) == [
+        "system              ",
+        "                   2",
+        "            3.00 MiB",
+        "█████▎          38 %",
+        "                 ▁▅█",
+    ]
+    assert drawn(reserved)[0] == "reserved  (CMA)     "
+    assert drawn(reserved, 40)[0].rstrip() == "reserved  (CMA, shared area)"
+    assert drawn(default, 24)[0] == "default_cma_region  (CMA)"[:24] or drawn(default, 25)[0].endswith("(CMA)")
+    assert drawn(untold) == ["old                 ", *["                   ~"] * 2, "~                   ", " " * 20]
+    assert drawn(udmabuf)[3] == "███████         50 %"
+    assert drawn(nobody)[0] == "~ exporter not told "
+
+
+def test_a_narrow_share_keeps_its_number() -> None:
+    assert heaps.share_cell(rows()[0], 6) == "  38 %"
+
+
+def test_nothing_has_no_share() -> None:
+    empty = snapshot(heaps=(Heap("system", "system", 0, 0, None),))
+    (row,) = heaps.heap_rows(empty, update(empty).history, empty.heaps)
+    assert row.share == 0.0
+    assert drawn(row)[3] == "                 0 %"
+
+
+def test_sums() -> None:
+    assert text(heaps.sum_lines(seen())) == [
+        "Held by  processes 7.00 MiB · ? kernel only 1.00 MiB in 2 buffers",
+        "Pools  ~   CMA  1.45 MiB of 4.00 MiB, largest hole 1.47 MiB",
+        "default_cma_region and reserved take from one CMA area, reserved: it is counted once",
+    ]
+
+
+def test_sums_over_areas_and_without() -> None:
+    two = snapshot(cma=(area(), area(name="other", count_pages=1024)), memory=Memory(pools_bytes=5 * MIB))
+    assert text(heaps.sum_lines(two)) == [
+        "Held by  processes 0 B",
+        "Pools  5.00 MiB   CMA  2.91 MiB of 8.00 MiB in 2 areas, largest hole 1.47 MiB",
+    ]
+    told = snapshot(memory=Memory(cma_total_bytes=64 * MIB, cma_free_bytes=3 * MIB))
+    assert text((heaps.cma_sum(told),)) == ["CMA  64.0 MiB, 3.00 MiB free or borrowed (meminfo)"]
+    assert text((heaps.cma_sum(snapshot(memory=Memory())),)) == ["CMA  ~"]
+
+
+def test_an_area_without_figures_makes_no_false_sum() -> None:
+    dark = area()
+    unknown = type(dark)("x", None, None, None, None, ())
+    assert text((heaps.cma_sum(snapshot(cma=(dark, unknown))),)) == ["CMA  ~ of ~ in 2 areas, largest hole 1.47 MiB"]
+
+
+def test_details_name_their_sources() -> None:
+    system, reserved, _, untold, section, udmabuf, _ = rows()
+    assert " size     3,145,728 bytes, 3.00 MiB  bufinfo, fdinfo" in text(heaps.details(system, seen()))
+    assert " device   250:0" in text(heaps.details(system, seen()))
+    assert " mode     0600" in text(heaps.details(system, seen()))
+    about = text(heaps.details(reserved, seen()))
+    assert " used     372 pages, 1.45 MiB" in about
+    assert " also the area of default_cma_region: one memory, not to be added up" in about
+    assert any(line.startswith("~ no source here tells it") for line in text(heaps.details(untold, seen())))
+    assert "drm, udmabuf" in text(heaps.details(section, seen()))[2]
+    assert " size     4,194,304 bytes, 4.00 MiB  derived" in text(heaps.details(udmabuf, seen()))
+
+
+@pytest.mark.parametrize("name", ["system", "[/x]", "a,b", "a\nb", 'a"b', "it's", "(", "size>1", "not", ""])
+def test_the_filter_of_a_heap_finds_its_buffers(name: str) -> None:
+    mine, other = buffer(1, 1, name), buffer(2, 1, f"{name}2")
+    for row in (HeapRow(heap=Heap(name, name, 1, 1, None)), HeapRow(exporter=ExporterTotal(name, 1, 1, is_heap=False))):
+        assert row.filter_text is not None
+        found = compile_filter(row.filter_text)
+        assert found.matches(mine)
+        assert not found.matches(other)
+
+
+def test_a_name_with_both_quotes_still_makes_a_filter() -> None:
+    row = HeapRow(heap=Heap("a\"b'c", None, 1, 1, None))
+    assert row.filter_text is not None
+    assert compile_filter(row.filter_text).matches(buffer(1, 1, "a\"b'c"))
+
+
+def test_no_filter_where_no_name() -> None:
+    assert HeapRow().filter_text is None
+    assert HeapRow(exporter=NOBODY).filter_text is None
+
+
+def test_unknown_is_explained() -> None:
+    gaps = (Gap("bufinfo", "EACCES", "run as root"),)
+    said = heaps.explain(rows()[3], "size", gaps)
+    assert said.startswith("old: size: no source here tells it")
+    assert said.endswith("Here: bufinfo: EACCES; run as root")
+
+
+def test_empty_is_explained() -> None:
+    assert "CONFIG_DMABUF_HEAPS" in heaps.empty_text(())
+    assert heaps.empty_text((Gap("dev/dma_heap", "EACCES", "run as root"),)) == (
+        "no dma-heap is seen: dev/dma_heap: EACCES; run as root"
+    )
