@@ -1,0 +1,222 @@
+"""This kernel as a source of captures, or another's files below a root of their own."""
+
+import contextlib
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from heaptop.backend import uapi
+from heaptop.backend.base import Allocation
+from heaptop.capture import Capture, FdTable, ProcessCapture, Raw, ReadError
+from heaptop.errors import AllocationError
+from heaptop.scan.files import read_error, read_file
+from heaptop.scan.patience import TIMEOUT_S, Patience
+from heaptop.scan.proc import ProcScan
+from heaptop.units import printable, text_of
+
+_FILES: Final = (
+    "proc/meminfo",
+    "proc/vmstat",
+    "proc/version",
+    "proc/mounts",
+    "proc/sys/kernel/osrelease",
+    "proc/sys/kernel/random/boot_id",
+    "sys/kernel/dma_heap/total_pools_kb",
+)
+_SLOW_FILES: Final = ("proc/pagetypeinfo", "sys/kernel/debug/dma_buf/bufinfo")
+"""Files that hold locks of the whole system while they are read, and may wait for a driver."""
+_TREES: Final = {
+    "sys/kernel/mm/cma": None,
+    "sys/kernel/dmabuf/buffers": None,
+    "sys/class/dma_heap": None,
+    "sys/devices/virtual/dma_heap": frozenset({"dev", "uevent"}),
+    "sys/kernel/debug/cma": frozenset({"count", "used", "maxchunk", "order_per_bit", "base_pfn", "bitmap"}),
+}
+"""Folders that are read whole, or only the files so named: writing to `alloc` and `free` of debugfs cma acts."""
+_DEPTH_MAX: Final = 6
+_DEBUGFS: Final = "sys/kernel/debug"
+_HEAPS: Final = "dev/dma_heap"
+
+
+class KernelBackend:
+    """Looks at a kernel through proc, sysfs, debugfs and /dev. Reading changes nothing."""
+
+    def __init__(
+        self, root: str = "/", *, clock: Callable[[], float] = time.time, timeout_s: float = TIMEOUT_S, **places: str
+    ) -> None:
+        """`places` are folders that stand for `proc`, `sys` or `dev` below the root. A read is given up after
+        `timeout_s` without progress (or up to twice as long).
+        """
+        self._root = root
+        self._clock = clock
+        self._places = places
+        self._scan = ProcScan(self._path("proc"))
+        self._slow = Patience(self._read, timeout_s)
+        self._processes = Patience(self._scan.process, timeout_s)
+
+    @property
+    def source(self) -> str:
+        """As `-b` takes it."""
+        return "kernel"
+
+    def capture(self) -> Capture:
+        """Take one look: system files first, then every process."""
+        captured_at = self._clock()
+        files: dict[str, Raw] = {}
+        links: dict[str, bytes] = {}
+        slow = list(_SLOW_FILES)
+        for path in _FILES:
+            _put(files, path, self._read(path))
+        for tree in _TREES:
+            for path, raw in self._tree(tree, links, slow):
+                _put(files, path, raw)
+        _put(files, _DEBUGFS, self._trouble_of(_DEBUGFS))
+        _put(files, "dev.ls", self._devices())
+        found, hanging = self._slow.each(slow)
+        for path, raw in found.items():
+            _put(files, path, raw)
+        files |= dict.fromkeys(hanging, ReadError("read", errno.ETIMEDOUT))
+        processes, seen = self._holders(files)
+        return Capture(self.source, captured_at, MappingProxyType(files), MappingProxyType(links), processes, seen)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _holders(self, files: dict[str, Raw]) -> tuple[tuple[ProcessCapture, ...], int]:
+        """Processes by rising pid, and how many there are. A process whose files hang is one that cannot be read."""
+        try:
+            pids = self._scan.pids()
+        except OSError as error:
+            files["proc"] = ReadError("open", error.errno or errno.EIO)
+            return (), 0
+        found, hanging = self._processes.each(pids)
+        processes = [process for process in found.values() if process is not None]
+        silent = FdTable(error=ReadError("read", errno.ETIMEDOUT))
+        processes += [ProcessCapture(pid, MappingProxyType({}), silent) for pid in hanging]
+        return tuple(sorted(processes, key=lambda process: process.pid)), len(pids)
+
+    def _path(self, path: str) -> str:
+        top, _, rest = path.partition("/")
+        return os.path.join(self._places.get(top) or os.path.join(self._root, top), rest).rstrip("/")
+
+    def _read(self, path: str) -> Raw | None:
+        return read_file(self._path(path))
+
+    def _trouble_of(self, folder: str) -> ReadError | None:
+        """Why a folder cannot be listed; None where it can, or is not there."""
+        try:
+            os.listdir(self._path(folder))
+        except OSError as error:
+            return read_error("open", error)
+        return None
+
+    def _tree(
+        self, folder: str, links: dict[str, bytes], slow: list[str], depth: int = _DEPTH_MAX
+    ) -> Iterator[tuple[str, Raw | None]]:
+        """Files below a folder. Links go to `links`, not followed; files that can be slow go to `slow`, unread."""
+        wanted = next(names for tree, names in _TREES.items() if folder == tree or folder.startswith(tree + "/"))
+        try:
+            names = sorted(os.listdir(os.fsencode(self._path(folder))))
+        except OSError as error:
+            yield folder, read_error("open", error)
+            return
+        for name in names:
+            path = f"{folder}/{text_of(name)}"
+            with contextlib.suppress(OSError):  # gone meanwhile
+                mode = os.lstat(self._path(path)).st_mode
+                if stat.S_ISLNK(mode):
+                    links[path] = os.readlink(os.fsencode(self._path(path)))
+                elif stat.S_ISDIR(mode) and depth > 1:
+                    yield from self._tree(path, links, slow, depth - 1)
+                elif stat.S_ISREG(mode) and mode & 0o444 and (wanted is None or text_of(name) in wanted):
+                    if name == b"bitmap":
+                        slow.append(path)
+                    else:
+                        yield path, self._read(path)
+
+    def _devices(self) -> Raw | None:
+        """The nodes of heaps and of udmabuf, as `ls -ln` prints them."""
+        folder = self._path(_HEAPS)
+        lines = [line for line in (_listing(self._path("dev/udmabuf"), "/dev/udmabuf"),) if line]
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            failure = read_error("open", error)
+            return failure or (_lines(lines) if lines else None)
+        listed = (_listing(os.path.join(folder, name), name) for name in names)
+        return _lines([*lines, *([""] if lines else []), "/dev/dma_heap:", "total 0", *filter(None, listed)])
+
+
+class KernelAllocator(KernelBackend):
+    """This kernel, whose heaps can also be asked for test buffers."""
+
+    def heaps(self) -> Sequence[str]:
+        """Names of the heaps that can be asked: the nodes in /dev/dma_heap."""
+        try:
+            return sorted(os.listdir(self._path(_HEAPS)))
+        except OSError:
+            return ()
+
+    def allocate(self, heap: str, size_bytes: int, name: bytes | None = None) -> Allocation:
+        """Allocate one buffer; the caller frees it by closing its fd.
+
+        Raises:
+            UsageError: the name is too long.
+            AllocationError: with the heap's errno; ENOENT for an unknown heap.
+        """
+        if name is not None:
+            uapi.check_name(name)
+        try:
+            buffer, latency_s = self._allocate(heap, size_bytes)
+        except OSError as error:
+            raise uapi.refused(printable(heap), size_bytes, error) from error
+        try:
+            if name is not None:
+                uapi.set_name(buffer, name)
+            given_bytes = os.lseek(buffer, 0, os.SEEK_END)  # up to 5.2, stat has no size
+            return Allocation(buffer, heap, os.fstat(buffer).st_ino, given_bytes, name, latency_s)
+        except OSError as error:
+            os.close(buffer)
+            what = f"cannot name a buffer of {printable(heap)}"
+            raise AllocationError(what, error.errno or errno.EIO, "leave the name out") from error
+
+    def _allocate(self, heap: str, size_bytes: int) -> tuple[int, float]:
+        if heap not in self.heaps():
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        node = os.open(os.path.join(self._path(_HEAPS), heap), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            began = time.perf_counter()
+            buffer = uapi.allocate(node, size_bytes)
+            return buffer, time.perf_counter() - began
+        finally:
+            os.close(node)
+
+
+def _put(files: dict[str, Raw], path: str, raw: Raw | None) -> None:
+    if raw is not None:
+        files[path] = raw
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+def _listing(path: str, name: str) -> str:
+    """One line of busybox's `ls -ln`; empty where there is nothing."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return ""
+    if stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode):
+        size = f"{os.major(found.st_rdev):4},{os.minor(found.st_rdev):4}"
+    else:
+        size = f"{found.st_size:9}"
+    date = time.strftime("%b %d %H:%M", time.gmtime(found.st_mtime))
+    mode = stat.filemode(found.st_mode)
+    return (
+        f"{mode:10} {found.st_nlink:4} {found.st_uid:<8} {found.st_gid:<8} {size} {date} {name.replace(chr(10), '?')}"
+    )

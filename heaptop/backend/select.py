@@ -1,0 +1,130 @@
+"""Opens the source that the user named, or the one that fits."""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from heaptop.backend.base import Backend
+from heaptop.capture import Capture, Raw
+from heaptop.errors import UsageError
+from heaptop.scan.proc import is_dmabuf
+from heaptop.units import printable
+
+SOURCES: Final = "auto, kernel, emulator[:SCENARIO], replay:PATH"
+_SCENARIO: Final = "steady"
+_HEAP_FOLDERS: Final = ("/sys/class/dma_heap", "/dev/dma_heap")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source, and what the user should know about the choice (empty where it was theirs)."""
+
+    backend: Backend
+    note: str = ""
+
+
+class ReadOnly:
+    """A backend without its allocator."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    @property
+    def source(self) -> str:
+        """The backend's."""
+        return self._backend.source
+
+    def capture(self) -> Capture:
+        """The backend's."""
+        return self._backend.capture()
+
+    def close(self) -> None:
+        """The backend's."""
+        self._backend.close()
+
+
+def open_backend(source: str, *, root: str = "/", readonly: bool = False) -> Opened:
+    """Open a source: `auto`, `kernel`, `emulator[:SCENARIO]` or `replay:PATH`.
+
+    `root` is where the kernel's proc, sys and dev are; anywhere but in `/` they can only be read.
+
+    Raises:
+        UsageError: no such source.
+        SourceError, RecordingError: it cannot be opened.
+    """
+    opened = _opened(source, root)
+    return Opened(ReadOnly(opened.backend), opened.note) if readonly else opened
+
+
+def _opened(source: str, root: str) -> Opened:
+    kind, colon, what = source.partition(":")
+    match kind, what:
+        case "auto", "" if not colon:
+            return _auto(root)
+        case "kernel", "" if not colon:
+            return Opened(_kernel(root))
+        case "emulator", _ if what or not colon:
+            return Opened(_emulator(what or _SCENARIO))
+        case "replay", path if path:
+            from heaptop.backend.replay import ReplayBackend  # noqa: PLC0415  (a source loads no other)
+
+            return Opened(ReplayBackend(path))
+        case (("adb" | "ssh"), _):
+            raise UsageError(
+                f"{kind} is not available yet",
+                "heaptop cannot look at a device over it",
+                "run `heaptop capture` on the device and open what it wrote with -b replay:PATH",
+            )
+        case _:
+            raise UsageError(f"no source {printable(source)!r}", "", f"take one of: {SOURCES}")
+
+
+def _auto(root: str) -> Opened:
+    """The kernel where it has heaps or shows any dma-buf, else the emulator."""
+    kernel = _kernel(root)
+    if not _is_root(root):
+        return Opened(kernel, f"using the kernel's files in {printable(root)}")
+    if any(map(_listed, _HEAP_FOLDERS)):
+        return Opened(kernel, "this kernel has dma-heaps: using it")
+    if _shows_buffers(kernel.capture()):
+        return Opened(kernel, "this kernel has no dma-heaps, but shows dma-bufs: using it")
+    kernel.close()
+    note = f"this kernel has no dma-heaps and shows no dma-buf: using the emulator, scenario {_SCENARIO}"
+    return Opened(_emulator(_SCENARIO), note)
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _shows_buffers(capture: Capture) -> bool:
+    bufinfo = _text(capture.files.get("sys/kernel/debug/dma_buf/bufinfo"))
+    return (
+        any(is_dmabuf(link.target) for process in capture.processes for link in process.table.links)
+        or any(b" /dmabuf:" in _text(process.files.get("maps")) for process in capture.processes)
+        or any(path.startswith("sys/kernel/dmabuf/buffers/") for path in capture.files)
+        or (b"\nTotal " in bufinfo and b"\nTotal 0 objects" not in bufinfo)
+    )
+
+
+def _text(raw: Raw | None) -> bytes:
+    return raw if isinstance(raw, bytes) else b""
+
+
+def _is_root(root: str) -> bool:
+    return os.path.realpath(root) == "/"
+
+
+def _kernel(root: str) -> Backend:
+    from heaptop.backend.kernel import KernelAllocator, KernelBackend  # noqa: PLC0415  (a source loads no other)
+
+    return KernelAllocator() if _is_root(root) else KernelBackend(root)
+
+
+def _emulator(scenario: str) -> Backend:
+    from heaptop.backend.emulated import EmulatedBackend  # noqa: PLC0415  (a source loads no other)
+
+    return EmulatedBackend(scenario)
