@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from heaptop_emulator import linux
 from heaptop_emulator.heap import Heap, Pages
 from heaptop_emulator.inotify import ReleaseWatcher
 from heaptop_emulator.machine import PAGE_BYTES, PAGE_SHIFT
@@ -81,7 +82,7 @@ class Framework:
     def _open_buffer(self, heap_name: str, size_bytes: int, access: int) -> tuple[int, int]:
         """A new buffer's file, opened as asked for, and its watch."""
         name = f"{FILE_PREFIX}{heap_name}:{self._serial + 1}"
-        created = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        created = linux.nameless_file(name)
         try:
             os.ftruncate(created, size_bytes)
             fcntl.fcntl(created, fcntl.F_ADD_SEALS, _SEALS)

@@ -1,6 +1,7 @@
 """The few Linux calls that the standard library lacks."""
 
 import ctypes
+import errno
 import mmap
 import os
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Iterable
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
+_MFD_NOEXEC_SEAL = 8
 _ARG_START, _ARG_END = 45, 46
 """Places in /proc/PID/stat after the command's closing parenthesis (proc(5): fields 48 and 49)."""
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -15,6 +17,20 @@ _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _MAP_FAILED = ctypes.c_void_p(-1).value
+
+
+def nameless_file(label: str) -> int:
+    """A descriptor of a new empty file in memory that can be sealed, shown as `/memfd:LABEL`.
+
+    It is not executable, which a kernel may insist on (6.3 on, vm.memfd_noexec=2) and an older one refuses to know.
+    """
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        return os.memfd_create(label, flags | _MFD_NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.memfd_create(label, flags)
 
 
 def name_process(name: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
-from heaptop_emulator import text, wire
+from heaptop_emulator import linux, text, wire
 from heaptop_emulator.actor import ActorProcess
 from heaptop_emulator.framework import Framework, check_name
 from heaptop_emulator.machine import Machine
@@ -177,7 +177,7 @@ class Server:
 
     def _state_file(self) -> int:
         """The state in a file without a name, read from its beginning."""
-        fd = os.memfd_create("heaptop-emulator-state", os.MFD_CLOEXEC)
+        fd = linux.nameless_file("heaptop-emulator-state")
         with open(fd, "wb", closefd=False) as file:
             file.write(self._state().to_json())
         os.lseek(fd, 0, os.SEEK_SET)

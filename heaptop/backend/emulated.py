@@ -130,14 +130,15 @@ class EmulatedBackend:
             AllocationError: with the heap's errno.
             SourceError: the emulator is gone.
         """
-        what = f"cannot allocate from {heap}"
+        what = f"cannot allocate from {printable(heap)}"
         if not 0 <= size_bytes <= U64_MAX:
             raise AllocationError(what, errno.EINVAL)
         began = time.perf_counter()
         try:
             given = self._asked(lambda: self._client.allocate(heap, size_bytes, name))
         except OSError as error:
-            raise AllocationError(what, error.errno or errno.EIO) from error
+            remedy = f"the heaps are {', '.join(self.heaps())}" if error.errno == errno.ENOENT else ""
+            raise AllocationError(what, error.errno or errno.EIO, remedy) from error
         latency_s = time.perf_counter() - began
         return Allocation(given.fd, heap, given.inode, given.size_bytes, name, latency_s)
 

@@ -4,12 +4,17 @@ import errno
 import json
 import os
 import socket
+import subprocess
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heaptop_emulator import server, wire
+from heaptop_emulator.actor import ActorProcess
+from heaptop_emulator.framework import Framework
+from heaptop_emulator.heap import SystemHeap
+from heaptop_emulator.machine import Machine
 from heaptop_emulator.wire import Client, Message, ProtocolError, State
 from tests.emulator.serving import DEADLINE_S, serving, wait_for
 
@@ -156,6 +161,17 @@ def test_the_server_ends_with_its_first_client_and_ends_its_actors() -> None:
         with pytest.raises(ConnectionError):
             served.other.state()
         assert len(os.listdir("/proc/self/fd")) < len(fds)
+
+
+def test_an_actor_that_ends_before_it_is_ready_ends_the_server() -> None:
+    machine = Machine()
+    control, control_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    other, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with subprocess.Popen(["true"]) as actor, control, other:
+        process = ActorProcess("broken", actor.pid, os.pidfd_open(actor.pid), other_end)
+        with pytest.raises(RuntimeError, match="broken ended before it was ready"):
+            server.Server(machine, Framework([SystemHeap(machine)]), "test", control_end, [process]).run()
+        assert is_dropped(Client(control))
 
 
 def test_an_actor_that_ends_is_no_longer_listed() -> None:
