@@ -1,7 +1,10 @@
 """A stage for views: the real app over a backend that allocates from memory, and a session that plays given updates."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from textual.pilot import Pilot
+from textual.widgets import Static
 
 from heaptop.analysis.diff import diff
 from heaptop.analysis.occupancy import runs
@@ -132,3 +135,28 @@ def staged(
     backend = backend or FakeBackend()
     poller = Poller(backend, None, lambda: NOON, session=PlayedSession(backend, updates))
     return HeaptopApp(backend, interval_s=None, readonly=readonly, theme=theme, poller=poller, clock=lambda: NOON)
+
+
+async def until(pilot: Pilot[int], condition: Callable[[], object]) -> None:
+    """Let the app go on until this holds; fails where it never does."""
+    for _ in range(200):
+        await pilot.pause()
+        if condition():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("what was waited for never came")
+
+
+async def ready(pilot: Pilot[int], *keys: str) -> HeaptopApp:
+    """The app with its first update drawn, then these keys."""
+    app = pilot.app
+    assert isinstance(app, HeaptopApp)
+    await until(pilot, lambda: app.update is not None)
+    await pilot.press(*keys)
+    await pilot.pause()
+    return app
+
+
+def said(app: HeaptopApp, selector: str) -> str:
+    """What a Static says."""
+    return str(app.query_one(selector, Static).render())

@@ -18,6 +18,8 @@ Spans = tuple[Span, ...]
 LABEL = "$unknown"
 STRONG = "bold"
 
+LEGEND = "█ used ▒ part · free   "
+
 NO_AREA = """\
 No CMA area is known here.
 
@@ -133,7 +135,7 @@ def answer_spans(found: Fit, area: CmaArea, page_bytes: int) -> Spans:
         return (("Yes", "bold $room"), (f": at {_place(found.pfn, found, area)}.", ""))
     if found.largest_hole_pages is None:
         return (("No", "bold $suspect"), (": it is larger than what is there.", ""))
-    hole = pages_text(found.largest_hole_pages, page_bytes)
+    hole = size_text(found.largest_hole_pages, page_bytes)
     return (("No", "bold $suspect"), (f": largest aligned hole {hole}.", ""))
 
 

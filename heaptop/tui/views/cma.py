@@ -17,10 +17,22 @@ from heaptop.tui.renderables.cma_map import Bit
 from heaptop.tui.view import View
 from heaptop.tui.widgets.cma_map import CmaMap
 
+LEGEND_COLUMNS = 100
+"""From here on there is room to say what the shades mean."""
+
 
 def content(spans: cma_text.Spans) -> Content:
     """Spans as Textual draws them."""
     return Content.assemble(*spans)
+
+
+class Question(Horizontal):
+    """Size and alignment on one line; Tab goes from one to the other."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "Next field", show=False),
+        Binding("shift+tab", "app.focus_previous", "Previous field", show=False),
+    ]
 
 
 class CmaView(View):
@@ -51,7 +63,7 @@ class CmaView(View):
     }
     """
 
-    def __init__(self, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
         self._areas: tuple[CmaArea, ...] = ()
         self._page_bytes = 4096
@@ -66,7 +78,7 @@ class CmaView(View):
             yield Static(id="cma-cursor", markup=False)
             yield Static(id="cma-scale", markup=False)
         yield Static(id="cma-orders", classes="cma-line", markup=False)
-        with Horizontal(id="cma-ask"):
+        with Question(id="cma-ask"):
             yield Label("Will it fit?", markup=False)
             yield Input("32M", id="cma-size", compact=True, select_on_focus=True)
             yield Label("align", markup=False)
@@ -141,7 +153,8 @@ class CmaView(View):
             return
         spans = cma_text.cursor_spans(area, self.map.cursor, self._page_bytes)
         self.query_one("#cma-cursor", Static).update(content(spans))
-        self.query_one("#cma-scale", Static).update(cma_text.scale_text(self.map.cell_pages))
+        legend = cma_text.LEGEND if self.size.width >= LEGEND_COLUMNS else ""
+        self.query_one("#cma-scale", Static).update(legend + cma_text.scale_text(self.map.cell_pages))
 
     def on_input_changed(self) -> None:
         """Answer while it is typed."""
