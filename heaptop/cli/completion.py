@@ -59,6 +59,7 @@ def _keys(verb: str) -> str:
     return " ".join([*keys, *(f"-{key}" for key in keys)])
 
 
+FISH_HEAPS = "(ls /dev/dma_heap 2>/dev/null; or echo system)"
 HEAPS = "$(command ls /dev/dma_heap 2>/dev/null || echo system)"
 
 
@@ -210,7 +211,7 @@ _heaptop() {{
     local -a verbs=(
 {verbs}
     )
-    _arguments -C \\
+    _arguments -C -A '-*' \\
         {options} \\
         '1:verb:->verb' '*::argument:->argument'
     case $state in
@@ -245,7 +246,7 @@ def _fish() -> str:
         lines += [_fish_flag(flag, seen, verb.name) for flag in flags_of(verb.name)]
     lines += [
         'complete -c heaptop -n "__fish_seen_subcommand_from capture" -F',
-        'complete -c heaptop -n "__fish_seen_subcommand_from alloc" -a "(ls /dev/dma_heap 2>/dev/null)"',
+        f'complete -c heaptop -n "__fish_seen_subcommand_from alloc" -a "{FISH_HEAPS}"',
         f'complete -c heaptop -n "__fish_seen_subcommand_from completion" -a "{" ".join(SHELLS)}"',
     ]
     return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
 from heaptop.errors import Exit
 from heaptop.model import Snapshot
-from heaptop.report.doctor import Check, Probes, examine, render
+from heaptop.report.doctor import Check, Probes, document, examine, render
 from heaptop.units import printable
 
 BPF_ITERATOR: Final = b"\0bpf_iter__dmabuf\0"
@@ -38,7 +38,7 @@ def _print(checks: tuple[Check, ...], snapshot: Snapshot, options: Options) -> N
     if options.json:
         from heaptop.report import json
 
-        emit(json.dumps(json.diagnosis(snapshot, checks)))
+        emit(json.dumps(document(checks, snapshot)))
     elif options.csv:
         from heaptop.report import csv
 

@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from heaptop.analysis.filter import Filter, FilterContext, compile_filter
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.assemble import assemble
 from heaptop.backend.base import Backend
@@ -14,6 +13,9 @@ from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
 from heaptop.errors import Exit
 from heaptop.model import Buffer, ExporterTotal, Heap, Snapshot
+
+if TYPE_CHECKING:
+    from heaptop.analysis.filter import Filter
 
 TEXT_ORDER: Final[Mapping[str, str]] = {"heaps": "-size", "buffers": "-size", "processes": "-rss", "cma": "name"}
 """How text is sorted where `--sort` says nothing: the largest first. JSON and CSV keep the model's order."""
@@ -36,7 +38,7 @@ def run(options: Options) -> int:
         SourceError, RecordingError: the source cannot be opened, or is gone.
     """
     verb = options.verb or "buffers"
-    chosen = None if options.filter is None else compile_filter(options.filter)
+    chosen = None if options.filter is None else _compiled(options.filter)
     with opened(options) as backend:
         for number, sight in enumerate(_sights(backend, options.interval)):
             shown = shape(sight, verb, chosen, options.sort or _default_order(options, verb))
@@ -44,6 +46,12 @@ def run(options: Options) -> int:
             if not options.json:
                 narrate_gaps(shown.snapshot)
     return Exit.OK
+
+
+def _compiled(text: str) -> "Filter":
+    from heaptop.analysis.filter import compile_filter
+
+    return compile_filter(text)
 
 
 def _default_order(options: Options, verb: str) -> str | None:
@@ -65,7 +73,7 @@ def _sights(backend: Backend, interval_s: float | None) -> Iterator[Sight]:
         time.sleep(max(0.0, started + interval_s - time.monotonic()))
 
 
-def shape(sight: Sight, verb: str, chosen: Filter | None, order: str | None) -> Sight:
+def shape(sight: Sight, verb: str, chosen: "Filter | None", order: str | None) -> Sight:
     """What is to be shown: filtered, then sorted by `order`. Sums are over what is left."""
     snapshot = sight.snapshot
     if chosen is not None:
@@ -84,7 +92,9 @@ def shape(sight: Sight, verb: str, chosen: Filter | None, order: str | None) -> 
     return replace(sight, snapshot=snapshot)
 
 
-def _filtered(sight: Sight, verb: str, chosen: Filter) -> Snapshot:
+def _filtered(sight: Sight, verb: str, chosen: "Filter") -> Snapshot:
+    from heaptop.analysis.filter import FilterContext
+
     snapshot = sight.snapshot
     context = FilterContext(
         now=snapshot.captured_at,

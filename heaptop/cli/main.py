@@ -4,9 +4,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from heaptop.cli import parser
+from heaptop.cli.output import emit
 from heaptop.cli.parser import Options
 from heaptop.errors import Exit, FilterError, HeaptopError, UsageError
 from heaptop.units import printable
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
             code = _run(options)
         except SystemExit as done:  # argparse's way to end after --help and --version
             code = int(done.code or 0)
-        sys.stdout.flush()
+        emit("")
     except HeaptopError as error:
         return _complain(error, options)
     except BrokenPipeError:
@@ -90,10 +92,10 @@ def _prepare_stdout() -> None:
 
 
 def _discard_stdout() -> None:
-    """What is still buffered for a reader that is gone goes nowhere: the interpreter's last flush stays quiet."""
+    """What is still buffered and cannot be written goes nowhere: the interpreter's last flush stays quiet."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
@@ -103,10 +105,8 @@ def _complain(error: HeaptopError, options: Options | None) -> int:
     lines = [f"heaptop: {printable(str(error))}"]
     if isinstance(error, FilterError) and options is not None and options.filter is not None:
         lines += [f"  {printable(options.filter)}", "  " + " " * len(printable(options.filter[: error.position])) + "^"]
-    try:
-        sys.stdout.flush()
+    _discard_stdout()
+    with suppress(OSError):  # nobody reads stderr: the exit code still tells
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
-    except BrokenPipeError:
-        _discard_stdout()
     return error.exit_code

@@ -4,15 +4,26 @@ import os
 import sys
 
 from heaptop.cli.parser import Options
+from heaptop.errors import HeaptopError, errno_text
 from heaptop.model import Snapshot
 from heaptop.report.table import Look
 from heaptop.units import printable
 
 
 def emit(text: str) -> None:
-    """Data, to stdout, at once."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Data, to stdout, at once.
+
+    Raises:
+        BrokenPipeError: the reader is gone.
+        HeaptopError: it cannot be written (a full disk).
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise HeaptopError("stdout", errno_text(error.errno or 0)) from error
 
 
 def narrate(text: str) -> None:

@@ -7,6 +7,8 @@ from typing import Final
 
 from heaptop.capture import Capture, ReadError
 from heaptop.errors import errno_text
+from heaptop.model import Snapshot
+from heaptop.report.json import Json, head
 from heaptop.report.table import Column, Look, Row, draw
 
 AS_ROOT: Final = "sudo heaptop"
@@ -149,6 +151,8 @@ def _maps(capture: Capture) -> Check:
 def _of_processes(capture: Capture, name: str, denied: int, adds: str) -> Check:
     seen = capture.processes_seen
     total = len(capture.processes) if seen is None else max(seen, len(capture.processes))
+    if not total:
+        return _refused(name, adds, "no process is seen")
     if not denied:
         return _read(name, adds, f"of all {total} processes")
     detail = f"{denied} of {total} processes are not yours to read"
@@ -177,6 +181,22 @@ def _capabilities(probes: Probes) -> Check:
     )
     detail = f"uid {probes.uid}, " + (" ".join(held) or "none that matter")
     return Check("capabilities", bool(held), enough, detail, "other users' processes", "" if enough else AS_ROOT)
+
+
+def document(checks: Iterable[Check], snapshot: Snapshot) -> Json:
+    """The checks as the document of `doctor --json`."""
+    items = [
+        {
+            "name": check.name,
+            "there": check.there,
+            "readable": check.readable,
+            "detail": check.detail,
+            "adds": check.adds,
+            "remedy": check.remedy,
+        }
+        for check in checks
+    ]
+    return {**head(snapshot), "checks": items}
 
 
 def render(checks: Iterable[Check], heading: str, look: Look) -> str:

@@ -22,7 +22,6 @@ from heaptop.model import (
     Provenance,
     Snapshot,
 )
-from heaptop.report.doctor import Check
 from heaptop.report.moment import timestamp
 from heaptop.report.totals import totals
 
@@ -63,24 +62,6 @@ def head(snapshot: Snapshot) -> Json:
         "boot_id": snapshot.boot_id,
         "captured_at": timestamp(snapshot.captured_at),
         "gaps": [_gap(gap) for gap in snapshot.gaps],
-    }
-
-
-def diagnosis(snapshot: Snapshot, checks: Iterable[Check]) -> Json:
-    """The document of `doctor`."""
-    return {
-        **head(snapshot),
-        "checks": [
-            {
-                "name": check.name,
-                "there": check.there,
-                "readable": check.readable,
-                "detail": check.detail,
-                "adds": check.adds,
-                "remedy": check.remedy,
-            }
-            for check in checks
-        ],
     }
 
 
