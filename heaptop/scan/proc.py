@@ -67,13 +67,14 @@ class ProcScan:
         maps = read_file("maps", folder)
         tasks = tuple(self._tasks(pid, folder, table)) if table.error is None else ()
         is_holder |= any(self._holds(task.table) for task in tasks)
+        is_without_memory = maps == b""  # a kernel thread or zombie, which holds nothing
         if isinstance(maps, bytes):
             is_mapper = self.needle in maps
             maps = maps if is_mapper else b""
             is_holder |= is_mapper
         if is_holder:
             names: tuple[str, ...] = _DETAILS
-        elif table.error is not None:
+        elif table.error is not None and not is_without_memory:
             names = ("comm",)
         else:
             return None

@@ -1,0 +1,287 @@
+"""The pass over /proc, on this machine's real /proc with real processes that hold memfds as buffers."""
+
+import ctypes
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+import heaptop
+from heaptop.capture import FdTable, ProcessCapture, Raw, ReadError
+from heaptop.scan import threads
+from heaptop.scan.proc import ProcScan, is_dmabuf, scan_processes
+
+NEEDLE = b"/memfd:heaptop-scan-test:"
+
+
+def is_test_buffer(target: bytes) -> bool:
+    return target.startswith(NEEDLE)
+
+
+SCAN = ProcScan("/proc", is_test_buffer, NEEDLE)
+
+
+def memfd(name: str, size_bytes: int = 8192) -> int:
+    fd = os.memfd_create(f"heaptop-scan-test:{name}", 0)
+    os.ftruncate(fd, size_bytes)
+    return fd
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds `held` as fd 40, and nothing else of ours."""
+    fd = memfd("held\n\xe9")
+    code = f"import os; os.dup2({fd}, 40); os.close({fd}); print(flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[fd]
+    )
+    os.close(fd)
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def run_and_wait(code: str) -> subprocess.Popen[bytes]:
+    """Start Python code that prints a line when it is ready, and wait for the line."""
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() != b""
+    return process
+
+
+def test_a_holder(child: subprocess.Popen[bytes]) -> None:
+    found = SCAN.process(child.pid)
+    assert found is not None
+    link = next(link for link in found.table.links if link.fd == 40)
+    stat = os.stat(f"/proc/{child.pid}/fd/40")
+    assert link.target == NEEDLE + "held\n\xe9 (deleted)".encode()
+    assert link.stat is not None
+    assert (link.stat.inode, link.stat.size_bytes) == (stat.st_ino, 8192)
+    assert link.stat.dev == (os.major(stat.st_dev), os.minor(stat.st_dev))
+    assert link.link_mode & 0o600 == 0o600
+    assert [link.fd for link in found.table.links] == sorted(int(fd) for fd in os.listdir(f"/proc/{child.pid}/fd"))
+    assert all(link.stat is None for link in found.table.links if link.fd != 40)
+    assert list(found.table.fdinfo) == [40]
+    assert f"ino:\t{stat.st_ino}\n".encode() in bytes(found.table.fdinfo[40])  # type: ignore[arg-type]
+    assert found.files["maps"] == b""
+    assert set(found.files) == {"comm", "stat", "status", "statm", "cmdline", "cgroup", "oom_score_adj", "maps"}
+    assert found.tasks == ()
+
+
+MAPPED = """
+import mmap, os
+os.ftruncate(fd := os.memfd_create("heaptop-scan-test:mapped"), 8192)
+mapping = mmap.mmap(fd, 8192)
+os.closerange(3, 256)  # the descriptor, and its copy that mmap keeps
+print(flush=True); input()
+"""
+
+
+def test_a_mapping_without_a_descriptor() -> None:
+    with run_and_wait(MAPPED) as process:
+        found = SCAN.process(process.pid)
+        process.kill()
+    assert found is not None
+    assert NEEDLE + b"mapped" in bytes(found.files["maps"])  # type: ignore[arg-type]
+    assert [link.fd for link in found.table.links] == [0, 1, 2]
+    assert dict(found.table.fdinfo) == {}
+
+
+def test_who_holds_nothing_is_dropped(child: subprocess.Popen[bytes]) -> None:
+    other = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    with other:
+        found = scan_processes("/proc", is_test_buffer, NEEDLE, [other.pid, child.pid])
+        assert [process.pid for process in found] == [child.pid]
+
+
+def test_a_dead_process_vanishes() -> None:
+    done = subprocess.Popen(["true"])
+    done.wait()
+    assert SCAN.process(done.pid) is None
+    assert scan_processes("/proc", is_test_buffer, NEEDLE, [done.pid, 2**22]) == ()
+
+
+def test_a_zombie_holds_nothing() -> None:
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert SCAN.process(process.pid) is None
+    process.wait()
+
+
+THREAD = """
+import ctypes, os, threading
+ready = threading.Event()
+def own():
+    ctypes.CDLL(None).unshare(0x400)  # CLONE_FILES
+    os.ftruncate(fd := os.memfd_create("heaptop-scan-test:own"), 4096)
+    os.dup2(fd, 50)
+    ready.set(); threading.Event().wait()
+def sharing():
+    threading.Event().wait()
+threading.Thread(target=own, daemon=True).start()
+threading.Thread(target=sharing, daemon=True).start()
+ready.wait(); print(flush=True); input()
+"""
+
+
+@pytest.mark.parametrize("has_kcmp", [True, False])
+def test_a_thread_with_a_table_of_its_own(monkeypatch: pytest.MonkeyPatch, has_kcmp: bool) -> None:
+    if not has_kcmp:
+        monkeypatch.setattr(threads, "_number", None)
+    with run_and_wait(THREAD) as process:
+        found = SCAN.process(process.pid)
+        process.kill()
+    assert found is not None
+    assert not any(is_test_buffer(link.target) for link in found.table.links)
+    (task,) = found.tasks
+    assert task.tid != process.pid
+    assert b"heaptop-scan-test:own" in {link.fd: link.target for link in task.table.links}[50]
+    assert 50 in task.table.fdinfo
+    assert "comm" in task.files
+
+
+def test_kcmp_knows_this_process() -> None:
+    if threads.share_table(os.getpid(), os.getpid()) is None:
+        pytest.skip("this kernel has no kcmp")
+    with run_and_wait("print(flush=True); input()") as process:
+        assert threads.share_table(os.getpid(), process.pid) is False
+        process.kill()
+
+
+AS_ANOTHER = """
+import os, sys
+from heaptop.scan.proc import ProcScan
+os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
+print(ProcScan().process(int(sys.argv[1])))
+"""
+
+
+def test_unreadable_processes_are_kept(child: subprocess.Popen[bytes]) -> None:
+    """As another user, a process of root cannot be read, but is there."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    root = Path(heaptop.__file__).parent.parent
+    command = [sys.executable, "-c", AS_ANOTHER, str(child.pid)]
+    answer = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    denied = ReadError("open", errno.EACCES)
+    files: dict[str, Raw] = {"comm": Path(f"/proc/{child.pid}/comm").read_bytes(), "maps": denied}
+    expected = ProcessCapture(child.pid, MappingProxyType(files), FdTable(error=denied))
+    assert answer.stdout == f"{expected}\n"
+
+
+def test_pids_are_listed() -> None:
+    pids = SCAN.pids()
+    assert pids == sorted(pids)
+    assert os.getpid() in pids
+
+
+def test_proc_that_cannot_be_listed(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        scan_processes(str(tmp_path / "missing"))
+
+
+def fake_process(root: Path, pid: int, links: dict[str, str]) -> Path:
+    folder = root / str(pid)
+    for name in ("fd", "fdinfo"):
+        (folder / name).mkdir(parents=True)
+    for name in ("comm", "maps", "stat"):
+        (folder / name).write_text(f"{name}\n")
+    for fd, target in links.items():
+        (folder / "fd" / fd).symlink_to(target)
+        (folder / "fdinfo" / fd).write_text("UserFiles:\t1\n    0: dmabuf\n" if "io_uring" in target else "pos:\t0\n")
+    return folder
+
+
+def test_only_buffers_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stat through any other link could hang on a dead mount."""
+    target = tmp_path / "dmabuf"
+    target.write_bytes(b"x" * 4096)
+    fake_process(tmp_path, 5, {"0": "/dead/mount/file", "3": str(target), "10": "socket:[1]"})
+    followed: list[object] = []
+    real = os.stat
+
+    def stat(path: str, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> os.stat_result:
+        if follow_symlinks:
+            followed.append(path)
+        return real(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(os, "stat", stat)
+    found = ProcScan(str(tmp_path), lambda link: link.endswith(b"dmabuf")).process(5)
+    assert found is not None
+    assert followed == ["3"]
+    assert [link.fd for link in found.table.links] == [0, 3, 10]
+    assert list(found.table.fdinfo) == [3]
+
+
+@pytest.mark.parametrize("maps", ["", "7f0a1c000000-7f0a1c400000 rw-p 00000000 00:00 0 \n"])
+def test_a_kernel_thread_is_no_unreadable_process(tmp_path: Path, maps: str) -> None:
+    """Its descriptors are refused to a plain user, but it has no memory: there is nothing to miss."""
+    folder = fake_process(tmp_path, 5, {})
+    (folder / "fd").rmdir()
+    (folder / "fd").symlink_to("fd")  # ELOOP stands for a refusal
+    (folder / "maps").write_text(maps)
+    found = scan_processes(str(tmp_path))
+    refused = ReadError("open", errno.ELOOP)
+    assert [process.table.error for process in found] == ([refused] if maps else [])
+
+
+def test_an_io_uring_with_a_buffer_is_kept(tmp_path: Path) -> None:
+    fake_process(tmp_path, 5, {"3": "anon_inode:[io_uring]", "4": "/dev/null"})
+    (found,) = scan_processes(str(tmp_path))
+    assert b"dmabuf" in bytes(found.table.fdinfo[3])  # type: ignore[arg-type]
+
+
+def test_a_link_closed_meanwhile_is_dropped(tmp_path: Path) -> None:
+    fake_process(tmp_path, 5, {"3": "/dmabuf:gone", "4": "/dev/null"})
+    assert scan_processes(str(tmp_path)) == ()
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"/dmabuf:", True),
+        (b"/dmabuf:name\n", True),
+        (b"anon_inode:dmabuf", True),
+        (b"/dev/dma_heap/system", False),
+        (b"/tmp/dmabuf:", False),
+        (b"", False),
+    ],
+)
+def test_is_dmabuf(target: bytes, expected: bool) -> None:
+    assert is_dmabuf(target) is expected
+
+
+def test_reading_leaves_no_descriptor(child: subprocess.Popen[bytes]) -> None:
+    before = os.listdir("/proc/self/fd")
+    scan_processes("/proc", is_test_buffer, NEEDLE, [child.pid, os.getpid(), 2**22])
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_the_leader_has_ended_but_a_thread_holds() -> None:
+    """After pthread_exit in main, /proc/PID/fd is empty and the table is the threads'."""
+    code = (
+        "import ctypes, os, threading\n"
+        "def hold():\n"
+        "  os.dup2(os.memfd_create('heaptop-scan-test:left'), 60)\n"
+        "  print(flush=True); threading.Event().wait()\n"
+        "threading.Thread(target=hold).start()\n"
+        "ctypes.CDLL(None).syscall(60, 0)\n"
+    )
+    if ctypes.sizeof(ctypes.c_void_p) != 8 or os.uname().machine != "x86_64":
+        pytest.skip("exit(2) has another number here")
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() != b""
+        found: ProcessCapture | None = SCAN.process(process.pid)
+        process.kill()
+    assert found is not None
+    targets = {link.fd: link.target for table in (found.table, *(t.table for t in found.tasks)) for link in table.links}
+    assert b"heaptop-scan-test:left" in targets[60]
