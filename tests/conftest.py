@@ -5,8 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import CAPTURES, archive
+
+settings.register_profile("heaptop", deadline=None)  # a busy machine is no reason to fail
+settings.load_profile("heaptop")
 
 CaptureDir = Callable[[str], Path]
 
