@@ -188,14 +188,17 @@ def _split_end(text: bytes) -> tuple[bytes, tuple[bytes, ...] | None, tuple[byte
     last = next((at for at in range(len(lines) - 2, 0, -1) if _ATTACHED.fullmatch(lines[at])), 0)
     total = _ATTACHED.fullmatch(lines[last])
     if total is None:
-        return text, None, ()
+        return _without_end(lines)
     end = last - 1 if lines[last - 1] == b"" else last  # 3.10 to 3.14 print an empty line before
     begin = end - int(total[1])
-    devices = lines[max(begin, 0) : end]
-    if begin < 2 or lines[begin - 1].lstrip(b"\t") != b"Attached Devices:" or not all(map(_is_indented, devices)):
-        return text, None, ()
+    if begin < 1 or lines[begin - 1].lstrip(b"\t") != b"Attached Devices:":
+        return _without_end(lines)
     extra = tuple(line for line in lines[last + 1 :] if line not in (b"", _SKIPPED))
-    return b"\n".join(lines[: begin - 1]), tuple(device.lstrip(b"\t") for device in devices), extra
+    return b"\n".join(lines[: begin - 1]), tuple(line.lstrip(b"\t") for line in lines[begin:end]), extra
+
+
+def _without_end(lines: list[bytes]) -> tuple[bytes, None, tuple[bytes, ...]]:
+    return lines[0], None, tuple(line for line in lines[1:] if line not in (b"", _SKIPPED))
 
 
 def _split_name(
@@ -218,10 +221,6 @@ def _split_name(
     cells = b"\n".join(lines[:end]).rsplit(b"\t", columns.extra_cells)
     unnamed = cells[0] == (_UNNAMED if columns.has_name_heading else b"")
     return None if unnamed else cells[0], cells[1:] + lines[end:]
-
-
-def _is_indented(line: bytes) -> bool:
-    return line.startswith(b"\t")
 
 
 def _fence(match: re.Match[bytes]) -> Fence:

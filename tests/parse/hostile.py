@@ -22,6 +22,8 @@ _PIECES = (
     b"\n\twrite fence:a b signalled",
     b"\n\tread fence:0:0   signalled",
     b"\n00004096\t00000002\t00080007",
+    b"\n4096\t2\t80007\t1\tsystem\t9\tx",
+    b"\tread fence:0:0   signalled",
     b"/dmabuf:",
     b"\x1b[2J",
     b"[/x]",

@@ -77,6 +77,7 @@ def test_each_era() -> None:
         (b"flags:\t02\npos:\t0\nmnt_id:\t9\n", 1),
         (b"pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t1\nsize:\tbig\ncount:\t1\nexp_name:\tx\n", 5),
         (b"pos:\t0\nflags:\t02\nmnt_id:\t9\nsize:\t1\ncount:\t1\n", 4),
+        (b"pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t18\nsi", 5),
         (b"pos:\t0\nflags:\t02\nmnt_id:\t9\nsize:\t" + b"9" * 5000 + b"\ncount:\t1\nexp_name:\tx\n", 4),
     ],
 )

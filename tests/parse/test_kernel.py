@@ -22,6 +22,8 @@ def test_releases(release: bytes, numbers: tuple[int, int]) -> None:
 def test_boot_id() -> None:
     uuid = b"0d5f7a3e-8f3e-4a44-9a8e-4c0f1f0f3d11"
     assert kernel.boot_id(uuid + b"\n") == uuid
+    with pytest.raises(ParseError):
+        kernel.boot_id(uuid + b" and more\n")
 
 
 def test_broken() -> None:
