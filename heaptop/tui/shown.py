@@ -101,27 +101,34 @@ def privileges(source: str) -> str:
     return "root" if uid == 0 else f"uid {uid}"
 
 
+def short_source(source: str) -> str:
+    """A recording by the last part of its path: the header has little room."""
+    kind, colon, path = source.partition(":")
+    return f"replay {os.path.basename(path.rstrip('/'))}" if colon and kind == "replay" else source
+
+
 def header_facts(shown: Shown, source: str, interval_s: float | None, scanning_s: float | None) -> HeaderFacts:
     """The header of what is shown."""
-    frame = shown.frame
+    frame, pace = shown.frame, interval_text(interval_s)
     state = ""
     if shown.error is not None:
         state = "no source"
     elif frame is None or (scanning_s is not None and scanning_s > max(2.0, 2 * (interval_s or 0))):
         state = "looking…" if scanning_s is None or scanning_s < 2 else f"looking for {scanning_s:.0f} s…"
     if frame is None:
-        return HeaderFacts(source, privileges(source), 0, None, None, None, interval_text(interval_s), state)
+        return HeaderFacts(short_source(source), "", privileges(source), 0, None, None, None, pace, state)
     snapshot = frame.update.snapshot
     since = shown.newest.since_held if shown.newest is not None else None
     changed = "" if since is None else changed_text(since)
     return HeaderFacts(
-        source=f"{source} {snapshot.kernel}" if snapshot.kernel else source,
+        source=short_source(source),
+        kernel=snapshot.kernel or "",
         privileges=privileges(source),
         gaps=len(snapshot.gaps),
         buffers=len(snapshot.buffers),
         size_bytes=frame.size_bytes,
         rate_per_s=frame.rate_per_s,
-        interval=interval_text(interval_s),
+        interval=pace,
         state=state,
         held_at=clock_time(snapshot.captured_at) if shown.held else "",
         changed=changed,

@@ -24,6 +24,7 @@ class TableView(View, Generic[T]):
     """Subclasses give columns, keys, rows and details; sorting, the pane and copying are here."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "details"),
         Binding("s", "sort", "sort"),
         Binding("S", "reverse", "Sort the other way round", show=False),
         Binding("y", "copy(False)", "Copy the row as text", show=False),
@@ -144,6 +145,10 @@ class TableView(View, Generic[T]):
             self.show(self.shell.update)
         self.table.show_cursor()
         self.shell.redraw()
+
+    def action_choose(self) -> None:
+        """As a double click on the row under the cursor."""
+        self.table.action_choose()
 
     async def action_sort(self) -> None:
         """Choose what to sort by."""

@@ -1,7 +1,7 @@
 """The lines around the content: header, tabs, state, footer, each as pieces of plain text. No app needed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 
@@ -11,6 +11,10 @@ from heaptop.units import format_delta, format_size, printable
 
 STYLES = ("title", "strong", "dim", "warning", "tab", "tab-current", "key", "label", "trend")
 """Style names of pieces; a line widget has a component class `line--NAME` for each."""
+
+
+LONG = 28
+"""What a piece of the left is cut to where a line is full, before others are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class HeaderFacts:
     """What the header tells. `held_at` is the clock time of a pause; `changed` what became of things since."""
 
     source: str
+    kernel: str
     privileges: str
     gaps: int
     buffers: int | None
@@ -41,6 +46,8 @@ class HeaderFacts:
 def spread(left: Sequence[Piece], right: Sequence[Piece], width: int) -> tuple[Piece, ...]:
     """Left and right pieces on one line; where both do not fit, pieces of the left go from its end, then the right."""
     left, right = list(left), list(right)
+    if _length(left) + _length(right) + 1 > width:
+        left = [replace(piece, text=fit(piece.text, min(LONG, _length([piece])))) for piece in left]
     while len(left) > 1 and _length(left) + _length(right) + 1 > width:
         left.pop()
     while len(right) > 1 and _length(left) + _length(right) + 1 > width:
@@ -76,7 +83,7 @@ def header_line(facts: HeaderFacts, width: int) -> tuple[Piece, ...]:
         left.append(Piece(f" · {facts.gaps} gap{plural}", "warning", "app.gaps"))
     if facts.held_at:
         right = [Piece(facts.changed, ""), Piece("  "), Piece(f" PAUSED {facts.held_at} ", "warning", "app.pause")]
-        return spread(left, right, width)
+        return spread(_with_kernel(left, right, facts.kernel, width), right, width)
     right = []
     if facts.rate_per_s:
         right.append(
@@ -86,7 +93,13 @@ def header_line(facts: HeaderFacts, width: int) -> tuple[Piece, ...]:
         plural = "" if facts.buffers == 1 else "s"
         right.insert(0, Piece(f"{facts.buffers:,} buffer{plural} {format_size(facts.size_bytes)}  ", "strong"))
     right.append(Piece(f"{facts.state or facts.interval} ", "warning" if facts.state else "dim"))
-    return spread(left, right, width)
+    return spread(_with_kernel(left, right, facts.kernel, width), right, width)
+
+
+def _with_kernel(left: list[Piece], right: list[Piece], kernel: str, width: int) -> list[Piece]:
+    """The kernel's release behind the source, where there is room for it: it matters least."""
+    full = [*left[:2], Piece(f" {kernel}"), *left[2:]] if kernel else left
+    return full if _length(full) + _length(right) < width else left
 
 
 def tabs_line(tabs: Sequence[tuple[int, str]], current: int, width: int) -> tuple[Piece, ...]:

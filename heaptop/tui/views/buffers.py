@@ -238,7 +238,9 @@ class BuffersView(TableView[Row]):
 
     def status_text(self) -> str:
         """How many of how many, order, group."""
-        shown, all_ = len(self._rows), len(self._candidates)
+        gone = [inode for inode, mark in self._marks.items() if mark == "-" and inode in self._candidates]
+        shown = len(self._rows) - sum(self._rows.index_of(inode) is not None for inode in gone)
+        all_ = len(self._candidates) - len(gone)
         parts = [f"{shown:,} of {all_:,} buffers" if shown != all_ else f"{all_:,} buffers"]
         parts += [f"by {self.group}"] if self.group != "none" else []
         parts += ["since mark"] if self.shell.since_mark_only else []

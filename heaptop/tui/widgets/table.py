@@ -46,7 +46,6 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         Binding("end", "edge(1)", "Last", show=False),
         Binding("left", "expand(False)", "Close row", show=False),
         Binding("right", "expand(True)", "Open row", show=False),
-        Binding("enter", "choose", "details", key_display="Enter"),
     ]
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *(f"table--{name}" for name in STYLES),
