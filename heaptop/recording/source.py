@@ -121,15 +121,18 @@ def _only(path: str, found: dict[str, dict[str, Raw]]) -> dict[str, Raw]:
 
 
 def _folder(folder: int, parts: tuple[str, ...], device: int) -> Iterator[_Member]:
-    """Files below an open folder, on its own file system only."""
+    """Files below an open folder, on its own file system only.
+
+    That is asked of folders alone: overlayfs gives a file another st_dev than its folder (filesystems/overlayfs.rst).
+    """
     for name in sorted(os.listdir(folder)):
         here = (*parts, os.fsencode(name).decode("utf-8", "surrogateescape"))
         try:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             is_folder = stat.S_ISDIR(found.st_mode)
-            if found.st_dev != device or not (_may_hold(here) if is_folder else _is_member(here)):
+            if not (_may_hold(here) if is_folder else _is_member(here)):
                 continue
-            if is_folder:
+            if is_folder and found.st_dev == device:
                 yield from _inside(name, folder, here, device)
             elif stat.S_ISREG(found.st_mode):
                 yield _Member(here, _content(name, folder))
