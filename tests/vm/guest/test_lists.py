@@ -89,7 +89,7 @@ def test_cma_areas(truth: Truth, answer: Answer) -> None:
             for start, length in free_runs(bits, count)
         ]
         assert part["free_runs"] == runs
-        assert len(runs) > 20  # the workload has left holes
+        assert len(runs) > 10  # the workload has left holes
         for counter in ("alloc_pages_success", "alloc_pages_fail"):
             assert told[counter] == number(SYSFS_AREAS / name / counter)
 
