@@ -12,7 +12,7 @@ from heaptop.backend.fill import Pattern, fill, parse_pattern
 from heaptop.cli.output import emit, narrate
 from heaptop.cli.parser import Options, closest
 from heaptop.cli.source import opened
-from heaptop.errors import AllocationError, Exit, UsageError, errno_text
+from heaptop.errors import AllocationError, Exit, SourceError, UsageError, errno_text
 from heaptop.model import Snapshot
 from heaptop.report.csv import Value
 from heaptop.report.text import counted
@@ -55,11 +55,12 @@ def run(options: Options) -> int:
 def _heap_of(backend: Backend, name: str) -> Allocator:
     """The backend, if it can allocate from the heap called `name`."""
     if not isinstance(backend, Allocator):
-        raise UsageError("alloc", f"{backend.source} cannot allocate", "take -b kernel or -b emulator")
+        raise UsageError("alloc", f"{backend.source} cannot allocate", "only the running kernel and the emulator can")
     heaps = backend.heaps()
+    if not heaps:
+        raise SourceError(f"{backend.source} has no dma-heap", remedy="heaptop doctor says why; -b emulator has some")
     if name not in heaps:
-        remedy = closest(name, heaps) or "it has none: heaptop doctor says why"
-        raise UsageError(f"no heap {printable(name)!r} on {backend.source}", remedy=remedy)
+        raise UsageError(f"no heap {printable(name)!r} on {backend.source}", remedy=closest(name, heaps))
     return backend
 
 

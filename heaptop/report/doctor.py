@@ -91,7 +91,7 @@ def examine(capture: Capture, heaps: Iterable[str], probes: Probes | None) -> tu
     this kernel: remedies would be no help there.
     """
     checks = [_nodes(capture, tuple(heaps), probes), *(_place(capture, place, probes) for place in _PLACES)]
-    checks += [_tables(capture), _maps(capture)]
+    checks += [_tables(capture, probes), _maps(capture, probes)]
     if probes is None:
         return tuple(Check(c.name, c.there, c.readable, c.detail, c.adds, "") for c in checks)
     return (*checks, _debugfs(probes), _bpf(probes), _capabilities(probes))
@@ -138,17 +138,17 @@ def _ancestor_errors(capture: Capture, path: str) -> list[ReadError]:
     return found
 
 
-def _tables(capture: Capture) -> Check:
+def _tables(capture: Capture, probes: Probes | None) -> Check:
     denied = sum(process.table.error is not None for process in capture.processes)
-    return _of_processes(capture, "fd tables", denied, "who holds a buffer by descriptor, and its name and count")
+    return _of_processes(capture, probes, "fd tables", denied, "who holds a buffer by descriptor, its name and count")
 
 
-def _maps(capture: Capture) -> Check:
+def _maps(capture: Capture, probes: Probes | None) -> Check:
     denied = sum(isinstance(process.files.get("maps"), ReadError) for process in capture.processes)
-    return _of_processes(capture, "maps", denied, "who holds a buffer by mapping alone")
+    return _of_processes(capture, probes, "maps", denied, "who holds a buffer by mapping alone")
 
 
-def _of_processes(capture: Capture, name: str, denied: int, adds: str) -> Check:
+def _of_processes(capture: Capture, probes: Probes | None, name: str, denied: int, adds: str) -> Check:
     seen = capture.processes_seen
     total = len(capture.processes) if seen is None else max(seen, len(capture.processes))
     if not total:
@@ -156,7 +156,18 @@ def _of_processes(capture: Capture, name: str, denied: int, adds: str) -> Check:
     if not denied:
         return _read(name, adds, f"of all {total} processes")
     detail = f"{denied} of {total} processes are not yours to read"
-    return Check(name, there=True, readable=denied < total, detail=detail, adds=adds, remedy=AS_ROOT)
+    remedy = "" if probes is not None and _traces_all(probes) else AS_ROOT
+    return Check(name, there=True, readable=denied < total, detail=detail, adds=adds, remedy=remedy)
+
+
+def _held(probes: Probes) -> tuple[str, ...]:
+    return tuple(name for bit, name in CAPABILITIES.items() if probes.capabilities >> bit & 1)
+
+
+def _traces_all(probes: Probes) -> bool:
+    """Whether any process's fds and maps are open to it (fs/proc/fd.c, fs/proc/task_mmu.c; all kernels read)."""
+    held = _held(probes)
+    return "CAP_SYS_PTRACE" in held and ("CAP_DAC_READ_SEARCH" in held or "CAP_DAC_OVERRIDE" in held)
 
 
 def _debugfs(probes: Probes) -> Check:
@@ -175,12 +186,11 @@ def _bpf(probes: Probes) -> Check:
 
 
 def _capabilities(probes: Probes) -> Check:
-    held = [name for bit, name in CAPABILITIES.items() if probes.capabilities >> bit & 1]
-    enough = {"CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"} <= set(held) or {"CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE"} <= set(
-        held
-    )
-    detail = f"uid {probes.uid}, " + (" ".join(held) or "none that matter")
-    return Check("capabilities", bool(held), enough, detail, "other users' processes", "" if enough else AS_ROOT)
+    detail = f"uid {probes.uid}, " + (" ".join(_held(probes)) or "none that matter")
+    enough = _traces_all(probes)
+    remedy = "" if enough else AS_ROOT
+    adds = "other users' processes"
+    return Check("capabilities", there=enough, readable=enough, detail=detail, adds=adds, remedy=remedy)
 
 
 def document(checks: Iterable[Check], snapshot: Snapshot) -> Json:

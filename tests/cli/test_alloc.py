@@ -100,6 +100,12 @@ def test_refusals(arguments: list[str], expected: str, heaps: FakeHeaps, run: Ru
     assert heaps.given == []
 
 
+def test_a_kernel_without_heaps(use: Use, run: Run) -> None:
+    use(FakeHeaps(names=()))
+    ran = run("alloc", "system", "4K")
+    assert (ran.code, ran.err.startswith("heaptop: fake has no dma-heap; heaptop doctor")) == (3, True)
+
+
 def test_force_takes_more_than_its_share(use: Use, run: Run) -> None:
     heaps = FakeHeaps()
     use(heaps, replace(SNAPSHOT, memory=Memory(available_bytes=4096)))
@@ -117,4 +123,7 @@ def test_unknown_memory_is_no_leave_to_allocate(use: Use, run: Run) -> None:
 def test_a_recording_cannot_allocate(use: Use, run: Run) -> None:
     use(FakeBackend("replay:x"))
     ran = run("alloc", "system", "4K")
-    assert (ran.code, ran.err) == (2, "heaptop: alloc: replay:x cannot allocate; take -b kernel or -b emulator\n")
+    assert (ran.code, ran.err) == (
+        2,
+        "heaptop: alloc: replay:x cannot allocate; only the running kernel and the emulator can\n",
+    )
