@@ -164,8 +164,8 @@ def _areas(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
 
 def _shared_lines(snapshot: Snapshot) -> tuple[Line, ...]:
     return tuple(
-        ((f"{' and '.join(heaps)} take from one CMA area, {name}: it is counted once", "dim"),)
-        for name, heaps in _areas(snapshot).items()
+        ((f"{' and '.join(heaps)} share one CMA area: it is counted once", "dim"),)
+        for heaps in _areas(snapshot).values()
         if len(heaps) > 1
     )
 

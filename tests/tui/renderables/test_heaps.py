@@ -103,7 +103,7 @@ def test_sums() -> None:
     assert text(heaps.sum_lines(seen())) == [
         "Held by  processes 7.00 MiB · ? kernel only 1.00 MiB in 2 buffers",
         "Pools  ~   CMA  1.45 MiB of 4.00 MiB, largest hole 1.47 MiB",
-        "default_cma_region and reserved take from one CMA area, reserved: it is counted once",
+        "default_cma_region and reserved share one CMA area: it is counted once",
     ]
 
 

@@ -68,7 +68,7 @@ async def test_sums_below() -> None:
         text = said(await ready(pilot, "1"), "#heaps-sums")
         assert "processes 24.0 MiB · ? kernel only 512 KiB in 1 buffer\n" in text
         assert "CMA  1.45 MiB of 4.00 MiB, largest hole 1.47 MiB" in text
-        assert "one CMA area, reserved: it is counted once" in text
+        assert "reserved and default_cma_region share one CMA area: it is counted once" in text
 
 
 async def test_enter_shows_the_buffers_of_the_heap() -> None:
