@@ -194,7 +194,10 @@ class Client:
         self._receive()
 
     def _ask(self, request: Mapping[str, object]) -> tuple[Message, int | None]:
-        send(self.socket, encode(request))
+        raw = encode(request)
+        if len(raw) > MESSAGE_BYTES_MAX:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        send(self.socket, raw)
         answer, fd = self._receive()
         number = answer.number("errno")
         if number:

@@ -7,6 +7,7 @@ do not mix.
 
 import contextlib
 import errno
+import os
 import re
 import signal
 import socket
@@ -17,11 +18,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, TypeVar
 
+from heaptop.backend import uapi
 from heaptop.backend.base import Allocation
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
-from heaptop.errors import AllocationError, SourceError, UsageError
+from heaptop.errors import SourceError, UsageError
 from heaptop.scan.patience import Patience
 from heaptop.scan.proc import ProcScan
 from heaptop.units import printable, text_of
@@ -55,7 +58,7 @@ class EmulatedBackend:
             SourceError: the emulator did not start.
         """
         if scenario not in SCENARIOS:
-            raise UsageError(f"no scenario {scenario!r}", "", f"one of: {', '.join(SCENARIOS)}")
+            raise UsageError(f"no scenario {printable(scenario)!r}", "", f"one of: {', '.join(SCENARIOS)}")
         self._scenario = scenario
         self._clock = clock
         self._lock = threading.RLock()
@@ -64,16 +67,11 @@ class EmulatedBackend:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._client = Client(ours)
         with theirs:
-            command = [sys.executable, "-P", "-m", "heaptop_emulator", "--seed", str(seed)]
-            # A session of its own, so that a Ctrl-C meant for heaptop does not end the emulator before it.
-            self._process = subprocess.Popen(
-                [*command, scenario, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            try:
+                self._process = _start(scenario, seed, theirs.fileno())
+            except OSError as error:
+                ours.close()
+                raise SourceError("the emulator cannot be started", str(error), "see `ulimit -u`") from error
         ours.settimeout(_START_TIMEOUT_S)
         self._asked(self._client.wait)
         ours.settimeout(_ANSWER_TIMEOUT_S)
@@ -102,6 +100,7 @@ class EmulatedBackend:
         Raises:
             SourceError: the emulator is gone.
         """
+        captured_at = self._clock()
         before = {buffer.inode for buffer in self.state().buffers}
         pids = [pid for pid in self._scan.pids() if pid != self._process.pid]
         found, _ = self._patience.each(pids)
@@ -112,8 +111,8 @@ class EmulatedBackend:
         translation = _Translation(buffers, counts)
         return Capture(
             source=self.source,
-            captured_at=self._clock(),
-            files={**state.files, _BUFINFO: text.bufinfo(buffers.values(), counts)},
+            captured_at=captured_at,
+            files=MappingProxyType({**state.files, _BUFINFO: text.bufinfo(buffers.values(), counts)}),
             links=state.links,
             processes=tuple(held for process in seen if (held := translation.process(process)) is not None),
             processes_seen=len(pids),
@@ -127,18 +126,19 @@ class EmulatedBackend:
         """Allocate one buffer for this process.
 
         Raises:
-            AllocationError: with the heap's errno.
+            UsageError: the name is too long.
+            AllocationError: with the heap's errno; ENOENT for an unknown heap.
             SourceError: the emulator is gone.
         """
-        what = f"cannot allocate from {printable(heap)}"
+        if name is not None:
+            uapi.check_name(name)
         if not 0 <= size_bytes <= U64_MAX:
-            raise AllocationError(what, errno.EINVAL)
+            raise uapi.refused(printable(heap), size_bytes, OSError(errno.EINVAL, os.strerror(errno.EINVAL)))
         began = time.perf_counter()
         try:
             given = self._asked(lambda: self._client.allocate(heap, size_bytes, name))
         except OSError as error:
-            remedy = f"the heaps are {', '.join(self.heaps())}" if error.errno == errno.ENOENT else ""
-            raise AllocationError(what, error.errno or errno.EIO, remedy) from error
+            raise uapi.refused(printable(heap), size_bytes, error) from error
         latency_s = time.perf_counter() - began
         return Allocation(given.fd, heap, given.inode, given.size_bytes, name, latency_s)
 
@@ -160,6 +160,11 @@ class EmulatedBackend:
                 return ask()
             except (ConnectionError, TimeoutError, ProtocolError) as error:
                 raise SourceError("the emulator has ended", self._reason(error), _REMEDY) from error
+            except OSError:
+                raise  # a refusal: that was the answer
+            except BaseException:
+                self._end()
+                raise
 
     def _reason(self, error: Exception) -> str:
         """Why it ended: its last words, the signal that ended it, or what was seen from here."""
@@ -185,6 +190,18 @@ class EmulatedBackend:
             self._process.kill()
             _, words = self._process.communicate()
         return words
+
+
+def _start(scenario: str, seed: int, control: int) -> "subprocess.Popen[bytes]":
+    """The emulator's process, in a session of its own: a Ctrl-C meant for heaptop must not end it first."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "heaptop_emulator", "--seed", str(seed), scenario, str(control)],
+        pass_fds=[control],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def _is_buffer(target: bytes) -> bool:
@@ -229,7 +246,7 @@ class _Translation:
         files = dict(process.files)
         if isinstance(maps := files.get("maps"), bytes):
             files["maps"] = _MAP_LINE.sub(self._map_line, maps)
-        return ProcessCapture(process.pid, files, table, tasks)
+        return ProcessCapture(process.pid, MappingProxyType(files), table, tasks)
 
     def _table(self, table: FdTable) -> FdTable:
         """A table with these buffers as dma-bufs, without those of other emulators."""
@@ -245,7 +262,7 @@ class _Translation:
                 links.append(FdLink(link.fd, text.link(buffer.name), _stat(buffer), link.link_mode))
                 if raw is not None:
                     fdinfo[link.fd] = self._fdinfo(raw, buffer)
-        return FdTable(tuple(links), fdinfo, table.error)
+        return FdTable(tuple(links), MappingProxyType(fdinfo), table.error)
 
     def _fdinfo(self, raw: Raw, buffer: BufferState) -> Raw:
         """The descriptor's own lines and then the buffer's; an error stays as it is."""
