@@ -26,7 +26,7 @@ from heaptop.tui import bindings
 from heaptop.tui.held import Held
 from heaptop.tui.messages import PollerBroke, SnapshotArrived, SourceLost
 from heaptop.tui.poller import Event, Failed, Looked, Poller
-from heaptop.tui.renderables.chrome import header_line, key_line, tabs_line
+from heaptop.tui.renderables.chrome import header_line, key_line, tabs_line, tiny_line
 from heaptop.tui.shown import Shown, header_facts, state_line, trend_line
 from heaptop.tui.terminal import AsciiFilter, speaks_unicode
 from heaptop.tui.themes import DEFAULT, VARIABLES, load_themes
@@ -169,6 +169,7 @@ class ShellApp(App[int]):
 
     def compose(self) -> ComposeResult:
         """Header, tabs, banner, the view, state, footer."""
+        yield Line("tiny")
         yield Line("header")
         yield Line("tabs")
         yield Line("trend")
@@ -295,6 +296,7 @@ class ShellApp(App[int]):
         facts = header_facts(shown, self.poller.backend.source, self.poller.interval_s, self.poller.scanning_s)
         status = self.view.status_text() if self.view is not None else ""
         tabs = [(number, title) for number, title, _ in self.tabs]
+        main.query_one("#tiny", Line).tell(partial(tiny_line, facts))
         main.query_one("#header", Line).tell(partial(header_line, facts))
         main.query_one("#tabs", Line).tell(partial(tabs_line, tabs, self._current))
         main.query_one("#trend", Line).tell(partial(trend_line, shown.frame))

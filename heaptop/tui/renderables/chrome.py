@@ -102,6 +102,13 @@ def _with_kernel(left: list[Piece], right: list[Piece], kernel: str, width: int)
     return full if _length(full) + _length(right) < width else left
 
 
+def tiny_line(facts: HeaderFacts, width: int) -> tuple[Piece, ...]:
+    """All there is room for on a terminal too small for the screens."""
+    count = "~" if facts.buffers is None else f"{facts.buffers:,}"
+    total = Piece(f"{count} buffers {format_size(facts.size_bytes)}", "strong")
+    return cut([total, Piece(" · too small for the screens: take 40x10 or more", "dim")], width)
+
+
 def tabs_line(tabs: Sequence[tuple[int, str]], current: int, width: int) -> tuple[Piece, ...]:
     """` 1 Heaps  2 Buffers …`; on a narrow screen only the current tab keeps its name."""
     full = [
