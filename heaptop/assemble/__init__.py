@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
-from heaptop.analysis.ownership import shares
+from heaptop.analysis.ownership import Share, shares
 from heaptop.assemble import buffers as joining
 from heaptop.assemble import cma, heaps, processes, system
 from heaptop.assemble.gaps import AS_TRACER, Gaps, is_gone
+from heaptop.assemble.memo import Last, keep_equal, keep_identical
 from heaptop.assemble.processes import Device, Holding, View
 from heaptop.capture import Capture, ProcessCapture, ReadError
-from heaptop.model import Buffer, Process, Snapshot
+from heaptop.model import Buffer, Process, ProcessId, Snapshot
 
 __all__ = ["Assembler", "assemble"]
 
@@ -27,25 +28,35 @@ class Assembler:
         self._views: dict[int, tuple[ProcessCapture, View]] = {}
         self._held: dict[int, tuple[View, frozenset[Device], dict[int, Holding]]] = {}
         self._built: dict[int, tuple[joining.Parts, Buffer]] = {}
-        self._heap_names: frozenset[str] = frozenset()
+        self._all_views: tuple[View, ...] = ()
+        self._nodes: tuple[heaps.Node, ...] = ()
+        self._buffers: tuple[Buffer, ...] = ()
+        self._lister = joining.Lister()
+        self._join = Last(self._joined)
+        self._names = Last(heaps.HeapNames)
+        self._build = Last(self._build_all)
+        self._by_heap = Last(heaps.by_heap)
+        self._exporters = Last(heaps.exporters)
+        self._shares = Last(shares)
+        self._unknown = Last(joining.count_unknown)
 
     def assemble(self, capture: Capture) -> Snapshot:
         """As the function `assemble`."""
         gaps = Gaps()
         views = self._look(capture.processes)
         held = self._join(views)
-        listing = joining.listing(capture, held, gaps)
-        nodes = heaps.nodes(capture, gaps)
-        names = heaps.HeapNames(nodes)
+        listing = self._lister.read(capture, held, gaps)
+        nodes = self._nodes = keep_equal(self._nodes, heaps.nodes(capture, gaps))
+        names = self._names(nodes)
         buffers = self._build(held, listing, names)
+        exporters = self._exporters(buffers, listing.nameless_rows, names)
         memory = system.memory(capture.files, gaps)
         areas = cma.area_files(capture.files, sorted(names.names))
-        area_pages = [cma.count_pages(area) for area in areas]
-        known_pages = 0 if None in area_pages else sum(pages or 0 for pages in area_pages)
-        page_bytes = system.page_bytes(capture.processes, memory.cma_total_bytes, known_pages)
-        _note_processes(capture, views, gaps)
+        area_names = [area.name for area in areas]
+        page_bytes = system.page_bytes(capture.processes, memory.cma_total_bytes, cma.all_pages(areas))
+        _note_processes(capture, self._views.values(), gaps)
         _note_damage(capture, gaps)
-        joining.note_unknown(buffers, listing, gaps)
+        joining.note(capture, listing, self._unknown(buffers), len(buffers), gaps)
         if listing.nameless_rows:
             gaps.add(*_without_identity(f"{len(listing.nameless_rows)} buffers of bufinfo"))
         return Snapshot(
@@ -54,26 +65,28 @@ class Assembler:
             boot_id=system.boot_id(capture, gaps),
             captured_at=capture.captured_at,
             page_bytes=page_bytes,
-            heaps=heaps.heaps(nodes, names, buffers, [area.name for area in areas], gaps),
-            exporters=heaps.exporters(buffers, listing.nameless_rows, names),
+            heaps=heaps.heaps(
+                nodes, names, buffers=self._by_heap(buffers), totals=exporters, areas=area_names, gaps=gaps
+            ),
+            exporters=exporters,
             buffers=buffers,
-            processes=_processes(buffers, views, gaps),
+            processes=_processes(self._shares(buffers), views, gaps),
             cma=cma.areas(areas, capture.files, memory.cma_total_bytes, page_bytes, gaps),
             memory=memory,
             gaps=gaps.result(),
         )
 
-    def _look(self, captured: Iterable[ProcessCapture]) -> list[View]:
+    def _look(self, captured: Iterable[ProcessCapture]) -> tuple[View, ...]:
         before, self._views = self._views, {}
         for process in captured:
             known = before.get(process.pid)
             view = known[1] if known is not None and known[0] is process else processes.view(process)
             self._views[process.pid] = process, view
-        return [view for _, view in self._views.values()]
+        self._all_views = keep_identical(self._all_views, tuple(view for _, view in self._views.values()))
+        return self._all_views
 
-    def _join(self, views: Iterable[View]) -> dict[int, list[Holding]]:
+    def _joined(self, views: tuple[View, ...]) -> joining.Held:
         """What all processes hold, by inode."""
-        views = list(views)
         devices = frozenset[Device]().union(*(view.devices for view in views))
         before, self._held = self._held, {}
         joined: dict[int, list[Holding]] = {}
@@ -87,25 +100,21 @@ class Assembler:
                 joined.setdefault(inode, []).append(holding)
         return joined
 
-    def _build(
-        self, held: Mapping[int, list[Holding]], listing: joining.Listing, names: heaps.HeapNames
-    ) -> tuple[Buffer, ...]:
-        before = self._built if self._heap_names == names.names else {}
-        self._built, self._heap_names = {}, names.names
+    def _build_all(self, held: joining.Held, listing: joining.Listing, names: heaps.HeapNames) -> tuple[Buffer, ...]:
+        before, self._built = self._built, {}
         for inode in sorted({*held, *listing.rows, *listing.entries}):
-            parts = joining.Parts(
-                tuple(held.get(inode, ())), listing.rows.get(inode), listing.entries.get(inode), listing.is_exact
-            )
+            rows, entries = listing.rows.get(inode), listing.entries.get(inode)
+            parts = joining.Parts(tuple(held.get(inode, ())), rows, entries, listing.is_exact, names)
             known = before.get(inode)
             if known is None or known[0] != parts:
-                built = joining.build(inode, parts, names.heap_of)
+                built = joining.build(inode, parts)
                 known = parts, known[1] if known is not None and known[1] == built else built
             self._built[inode] = known
-        return tuple(buffer for _, buffer in self._built.values())
+        self._buffers = keep_identical(self._buffers, tuple(buffer for _, buffer in self._built.values()))
+        return self._buffers
 
 
-def _processes(buffers: Iterable[Buffer], views: Iterable[View], gaps: Gaps) -> tuple[Process, ...]:
-    found = shares(buffers)
+def _processes(found: Mapping[ProcessId, Share], views: Iterable[View], gaps: Gaps) -> tuple[Process, ...]:
     result = []
     for view in views:
         share = found.get(view.id)
@@ -130,11 +139,11 @@ def _processes(buffers: Iterable[Buffer], views: Iterable[View], gaps: Gaps) -> 
     return tuple(sorted(result, key=lambda process: process.id.pid))
 
 
-def _note_processes(capture: Capture, views: Iterable[View], gaps: Gaps) -> None:
+def _note_processes(capture: Capture, seen: Iterable[tuple[ProcessCapture, View]], gaps: Gaps) -> None:
     """One gap for each kind of trouble, however many processes have it."""
     of_all = "" if capture.processes_seen is None else f" of {capture.processes_seen}"
     anonymous = unidentified = 0
-    for process, view in zip(capture.processes, views, strict=True):
+    for process, view in seen:
         anonymous += view.anonymous
         unidentified += view.unidentified
         if processes.is_unreadable(process):

@@ -1,12 +1,15 @@
 """Joining all that was told of buffers, by inode."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from heaptop.assemble.gaps import Gaps, is_gone, missing_debugfs
+from heaptop.assemble.heaps import HeapNames
+from heaptop.assemble.memo import Last, keep_equal
 from heaptop.assemble.processes import Holding
 from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
@@ -18,8 +21,8 @@ from heaptop.units import text_of
 BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
 BUFFERS: Final = "sys/kernel/dmabuf/buffers"
 
-HeapOf = Callable[[str], str | None]
-"""The heap that a buffer of this exporter is from, where that can be told."""
+Held = Mapping[int, Sequence[Holding]]
+"""How processes hold each buffer, by inode."""
 
 
 @dataclass(slots=True)
@@ -38,46 +41,52 @@ class Parts(NamedTuple):
     row: Row | None
     entry: SysfsEntry | None
     trust_row: bool
+    heap_names: HeapNames
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """What the two lists of all buffers say: rows of bufinfo and entries of sysfs by inode, and the rows that have no
-    inode (up to 5.2). `is_exact` tells that bufinfo's rows agree with its own totals; `remedy` how to get bufinfo where
-    it was not readable.
+    inode (up to 5.2). `trouble` is what is wrong with bufinfo's rows by its own totals.
     """
 
     rows: Mapping[int, Row]
     entries: Mapping[int, SysfsEntry]
     nameless_rows: tuple[Row, ...]
-    is_exact: bool
     has_bufinfo: bool
-    remedy: str = ""
+    trouble: str
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether bufinfo is there, and in order."""
+        return self.has_bufinfo and not self.trouble
 
 
-def listing(capture: Capture, held: Mapping[int, list[Holding]], gaps: Gaps) -> Listing:
-    """Read bufinfo and sysfs. Names that processes told make bufinfo's rows exact where a name holds newlines."""
-    names = {inode: name for inode, holdings in held.items() if (name := _known_name(holdings)) is not None}
-    entries = _entries(capture, gaps)
-    raw = capture.files.get(BUFINFO)
-    info = gaps.read(raw, lambda data: bufinfo.parse(data, names), "bufinfo")
+class Lister:
+    """Reads both lists. While a capture has the same text as the one before, so is the listing the very same object."""
+
+    def __init__(self) -> None:
+        self._names = Last(_known_names)
+        self._parse = Last(bufinfo.parse)
+        self._join = Last(_listing)
+        self._text = b""
+        self._entries: dict[int, SysfsEntry] = {}
+
+    def read(self, capture: Capture, held: Held, gaps: Gaps) -> Listing:
+        """Names that processes told make bufinfo's rows exact where a name holds newlines."""
+        self._entries = keep_equal(self._entries, _entries(capture, gaps))
+        raw = capture.files.get(BUFINFO)
+        if isinstance(raw, bytes):
+            raw = self._text = keep_equal(self._text, raw)
+        info = gaps.read(raw, lambda text: self._parse(text, self._names(held)), "bufinfo")
+        return self._join(info, self._entries)
+
+
+def _listing(info: Bufinfo | None, entries: dict[int, SysfsEntry]) -> Listing:
     if info is None:
-        remedy = ""
-        if not isinstance(raw, bytes):
-            why, remedy = missing_debugfs(capture.files, BUFINFO, "CONFIG_DEBUG_FS")
-            unlisted = "" if entries else "buffers that no readable process holds; "
-            gaps.add(f"{unlisted}attachments, fences and references as bufinfo has them", why, remedy)
-        return Listing({}, entries, (), is_exact=False, has_bufinfo=False, remedy=remedy)
-    trouble = info.trouble()
-    if trouble:
-        gaps.add("rows of bufinfo may be wrong or missing", trouble, "look again")
-    return Listing(
-        _by_inode(info),
-        entries,
-        tuple(row for row in info.rows if row.ino is None),
-        is_exact=not trouble,
-        has_bufinfo=True,
-    )
+        return Listing({}, entries, (), has_bufinfo=False, trouble="")
+    nameless = tuple(row for row in info.rows if row.ino is None)
+    return Listing(_by_inode(info), entries, nameless, has_bufinfo=True, trouble=info.trouble())
 
 
 def _by_inode(info: Bufinfo) -> dict[int, Row]:
@@ -119,6 +128,10 @@ def _read_entry(entry: SysfsEntry, file: str, raw: Raw, gaps: Gaps) -> None:
         gaps.tally(f"{{}} files below /{BUFFERS} could not be read", str(error))
 
 
+def _known_names(held: Held) -> dict[int, bytes]:
+    return {inode: name for inode, holdings in held.items() if (name := _known_name(holdings)) is not None}
+
+
 def _known_name(holdings: Iterable[Holding]) -> bytes | None:
     for holding in holdings:
         if holding.info is not None:
@@ -143,9 +156,9 @@ class _Taken:
         return known[0][1]
 
 
-def build(inode: int, parts: Parts, heap_of: HeapOf) -> Buffer:
+def build(inode: int, parts: Parts) -> Buffer:
     """The buffer that these parts make."""
-    holdings, row, entry, _ = parts
+    holdings, row, entry, _, names = parts
     stat = next((holding.stat for holding in holdings if holding.stat is not None), None)
     info = next((holding.info for holding in holdings if holding.info is not None), None)
     taken = _Taken()
@@ -180,7 +193,7 @@ def build(inode: int, parts: Parts, heap_of: HeapOf) -> Buffer:
         if fences is None
         else tuple(Fence(each.usage, text_of(each.text), each.signalled) for each in fences),
         holders=holders,
-        heap=None if exporter is None else taken.first("heap", (Source.DERIVED, heap_of(exporter))),
+        heap=None if exporter is None else taken.first("heap", (Source.DERIVED, names.heap_of(exporter))),
         provenance=_provenance(tuple(taken.sources)),
     )
 
@@ -235,20 +248,32 @@ _SHOWN: Final = {"size_bytes": "size", "exporter": "exporter", "name": "name", "
 _SHOWN_OF_BUFINFO: Final = {"attachments": "attachments", "fences": "fences"}
 
 
-def note_unknown(buffers: Sequence[Buffer], listed: Listing, gaps: Gaps) -> None:
-    """Gaps for the values that no source told, counted. What only bufinfo has is a gap of its own where that is not
+def count_unknown(buffers: tuple[Buffer, ...]) -> Mapping[str, int]:
+    """How many buffers have a value that no source told, by field."""
+    by_provenance = Counter(id(buffer.provenance) for buffer in buffers)
+    sources = {id(buffer.provenance): buffer.provenance for buffer in buffers}
+    return {
+        name: sum(count for key, count in by_provenance.items() if name not in sources[key])
+        for name in (*_SHOWN, *_SHOWN_OF_BUFINFO)
+    }
+
+
+def note(capture: Capture, listing: Listing, unknown: Mapping[str, int], total: int, gaps: Gaps) -> None:
+    """Gaps for the lists, and for the values that no source told. What only bufinfo has is one gap where that is not
     readable.
     """
-    shown = _SHOWN | _SHOWN_OF_BUFINFO if listed.has_bufinfo else _SHOWN
+    why, remedy = "no source that could be read tells", ""
+    if listing.has_bufinfo:
+        why = "not in bufinfo, which is read at another moment"
+    elif not isinstance(capture.files.get(BUFINFO), bytes):
+        reason, remedy = missing_debugfs(capture.files, BUFINFO, "CONFIG_DEBUG_FS")
+        unlisted = "" if listing.entries else "buffers that no readable process holds; "
+        gaps.add(f"{unlisted}attachments, fences and references as bufinfo has them", reason, remedy)
+    if listing.trouble:
+        gaps.add("rows of bufinfo may be wrong or missing", listing.trouble, "look again")
     fields_by_count: dict[int, list[str]] = {}
-    for name, text in shown.items():
-        count = sum(not buffer.told(name) for buffer in buffers)
-        fields_by_count.setdefault(count, []).append(text)
+    for name, text in (_SHOWN | _SHOWN_OF_BUFINFO if listing.has_bufinfo else _SHOWN).items():
+        fields_by_count.setdefault(unknown[name], []).append(text)
     fields_by_count.pop(0, None)
     for count, fields in fields_by_count.items():
-        why = (
-            "not in bufinfo, which is read at another moment"
-            if listed.has_bufinfo
-            else "no source that could be read tells"
-        )
-        gaps.add(f"{', '.join(fields)} of {count} of {len(buffers)} buffers", why, listed.remedy)
+        gaps.add(f"{', '.join(fields)} of {count} of {total} buffers", why, remedy)

@@ -1,6 +1,6 @@
 """CMA areas, from debugfs in its three layouts and from sysfs, joined by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -45,8 +45,13 @@ def area_files(files: Mapping[str, Raw], heap_names: Sequence[str]) -> tuple[Are
     return tuple(areas[name] for name in sorted(areas))
 
 
-def count_pages(area: AreaFiles) -> int | None:
-    """The area's size in pages, where a file has it."""
+def all_pages(areas: Iterable[AreaFiles]) -> int:
+    """Pages of all areas together, 0 where they are not all told. Their own gaps tell why."""
+    counts = [_quiet_count(area) for area in areas]
+    return 0 if None in counts else sum(count or 0 for count in counts)
+
+
+def _quiet_count(area: AreaFiles) -> int | None:
     quiet = Gaps()
     told = quiet.read(area.debugfs.get((None, "count")), cma_debugfs.number, "")
     return told if told is not None else quiet.read(area.sysfs.get("total_pages"), cma_sysfs.counter, "")

@@ -1,6 +1,6 @@
 """Heaps and exporters: which there are, and what is whose."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -95,24 +95,33 @@ class HeapNames:
         return exporter in _HEAP_LIKE or exporter.startswith(_HEAP_LIKE_PREFIXES)
 
 
-def heaps(
-    found: Sequence[Node], names: HeapNames, buffers: Iterable[Buffer], areas: Sequence[str], gaps: Gaps
-) -> tuple[Heap, ...]:
-    """Every heap with what is known to be from it."""
-    by_heap: dict[str, list[Buffer]] = {}
-    exporters: set[str | None] = set()
+def by_heap(buffers: Iterable[Buffer]) -> dict[str, list[Buffer]]:
+    """The buffers of each heap."""
+    found: dict[str, list[Buffer]] = {}
     for buffer in buffers:
-        exporters.add(buffer.exporter)
         if buffer.heap is not None:
-            by_heap.setdefault(buffer.heap, []).append(buffer)
-    shared = _shared_exporter(names, exporters)
+            found.setdefault(buffer.heap, []).append(buffer)
+    return found
+
+
+def heaps(
+    found: Sequence[Node],
+    names: HeapNames,
+    *,
+    buffers: Mapping[str, list[Buffer]],
+    totals: Iterable[ExporterTotal],
+    areas: Sequence[str],
+    gaps: Gaps,
+) -> tuple[Heap, ...]:
+    """Every heap with what is known to be from it: `buffers` are by heap, `totals` by exporter."""
+    shared = _shared_exporter(names, {total.name for total in totals})
     if shared is not None and found:
         gaps.add("which heap a buffer is from", f"its exporter is {shared} whatever the heap", "see totals by exporter")
     return tuple(
         _heap(
             node,
             exporter=names.exporter_of(node.name, shared),
-            mine=None if names.exporter_of(node.name, shared) == shared else by_heap.get(node.name, []),
+            mine=None if names.exporter_of(node.name, shared) == shared else buffers.get(node.name, []),
             area=_area(node.name, names, areas, gaps),
         )
         for node in found
