@@ -39,10 +39,13 @@ def allocate(heap: int, size_bytes: int) -> int:
     """A new buffer's fd (O_RDWR, close on exec) from the heap that is open as `heap`. Interrupted calls are repeated.
 
     Raises:
-        OSError: the heap's errno; EINVAL for a size that no request can hold.
+        OSError: the heap's errno; EINVAL for a size that no request can hold; ENOMEM for more than this machine has.
     """
     if not 0 < size_bytes <= SIZE_BYTES_MAX:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    # From 5.11 on the system heap would take all memory before it fails, and the OOM killer end bystanders.
+    if size_bytes > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
     request = bytearray(_DATA.pack(size_bytes, 0, _FD_FLAGS, 0))
     try:
         _ioctl(heap, DMA_HEAP_IOCTL_ALLOC, request)

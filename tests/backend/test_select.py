@@ -1,0 +1,148 @@
+"""Which source is opened, and what is said about it."""
+
+from pathlib import Path
+
+import pytest
+
+from heaptop.backend import select
+from heaptop.backend.base import Allocator
+from heaptop.backend.emulated import EmulatedBackend
+from heaptop.backend.kernel import KernelAllocator, KernelBackend
+from heaptop.backend.replay import ReplayBackend
+from heaptop.capture import Capture, FdLink, FdTable, ProcessCapture
+from heaptop.errors import RecordingError, UsageError
+from tests.support import archive
+
+EMPTY = Capture("kernel", None, {}, {}, ())
+BUFINFO = "sys/kernel/debug/dma_buf/bufinfo"
+
+
+@pytest.fixture
+def no_emulator(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Scenarios that were asked for, in place of emulators."""
+    asked: list[str] = []
+
+    def emulator(scenario: str) -> KernelBackend:
+        asked.append(scenario)
+        return KernelBackend()
+
+    monkeypatch.setattr(select, "_emulator", emulator)
+    return asked
+
+
+def test_kernel() -> None:
+    opened = select.open_backend("kernel")
+    assert isinstance(opened.backend, KernelAllocator)
+    assert opened.note == ""
+
+
+def test_readonly_has_no_allocator() -> None:
+    backend = select.open_backend("kernel", readonly=True).backend
+    assert not isinstance(backend, Allocator)
+    assert backend.source == "kernel"
+    assert backend.capture().source == "kernel"
+    backend.close()
+
+
+def test_another_root_has_no_allocator(tmp_path: Path) -> None:
+    for source in ("kernel", "auto"):
+        opened = select.open_backend(source, root=str(tmp_path))
+        assert isinstance(opened.backend, KernelBackend)
+        assert not isinstance(opened.backend, Allocator)
+    assert opened.note == f"using the kernel's files in {tmp_path}"
+
+
+def test_replay(capture_name: str) -> None:
+    opened = select.open_backend(f"replay:{archive(capture_name)}")
+    assert isinstance(opened.backend, ReplayBackend)
+    with pytest.raises(RecordingError):
+        select.open_backend("replay:missing:with:colons")
+
+
+def test_emulator() -> None:
+    opened = select.open_backend("emulator:steady")
+    try:
+        assert isinstance(opened.backend, EmulatedBackend)
+        assert opened.backend.source == "emulator:steady"
+    finally:
+        opened.backend.close()
+
+
+@pytest.mark.parametrize(("source", "scenario"), [("emulator", "steady"), ("emulator:leak-fd", "leak-fd")])
+def test_scenarios(no_emulator: list[str], source: str, scenario: str) -> None:
+    select.open_backend(source)
+    assert no_emulator == [scenario]
+
+
+def test_unknown_scenario() -> None:
+    with pytest.raises(UsageError, match="no scenario"):
+        select.open_backend("emulator:none")
+
+
+@pytest.mark.parametrize(
+    "source", ["", "kernels", "kernel:", "kernel:x", "auto:", "auto:x", "emulator:", "replay", "replay:", "\x1b[2J"]
+)
+def test_unknown_sources(source: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        select.open_backend(source)
+    assert str(caught.value).endswith("take one of: auto, kernel, emulator[:SCENARIO], replay:PATH")
+    assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["adb", "adb:SERIAL", "ssh:host"])
+def test_devices_are_not_available_yet(source: str) -> None:
+    with pytest.raises(UsageError, match=r"is not available yet: .*; run `heaptop capture` on the device"):
+        select.open_backend(source)
+
+
+def holder(**process: object) -> Capture:
+    return Capture("kernel", None, {}, {}, (ProcessCapture(7, **process),))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [
+        holder(files={}, table=FdTable((FdLink(3, b"/dmabuf:x"),))),
+        holder(files={"maps": b"7f00-7f01 rw-s 00000000 00:0c 18    /dmabuf:\n"}),
+        Capture("kernel", None, {BUFINFO: b"\nTotal 2 objects, 8192 bytes\n"}, {}, ()),
+        Capture("kernel", None, {"sys/kernel/dmabuf/buffers/18/size": b"4096\n"}, {}, ()),
+    ],
+)
+def test_auto_takes_a_kernel_that_shows_buffers(
+    monkeypatch: pytest.MonkeyPatch, no_emulator: list[str], capture: Capture
+) -> None:
+    monkeypatch.setattr(select, "_HEAP_FOLDERS", ())
+    monkeypatch.setattr(KernelBackend, "capture", lambda self: capture)
+    opened = select.open_backend("auto")
+    assert opened.backend.source == "kernel"
+    assert opened.note == "this kernel has no dma-heaps, but shows dma-bufs: using it"
+    assert no_emulator == []
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [
+        EMPTY,
+        holder(files={"maps": b"7f00-7f01 r--p 00000000 fe:00 9    /usr/lib/libdmabufinfo.so\n"}),
+        Capture("kernel", None, {BUFINFO: b"\nDma-buf Objects:\n\nTotal 0 objects, 0 bytes\n"}, {}, ()),
+    ],
+)
+def test_auto_takes_the_emulator_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, no_emulator: list[str], capture: Capture
+) -> None:
+    monkeypatch.setattr(select, "_HEAP_FOLDERS", ())
+    monkeypatch.setattr(KernelBackend, "capture", lambda self: capture)
+    opened = select.open_backend("auto")
+    assert no_emulator == ["steady"]
+    assert opened.note == ("this kernel has no dma-heaps and shows no dma-buf: using the emulator, scenario steady")
+
+
+def test_auto_takes_a_kernel_with_heaps(
+    monkeypatch: pytest.MonkeyPatch, no_emulator: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "system").touch()
+    monkeypatch.setattr(select, "_HEAP_FOLDERS", (str(tmp_path / "missing"), str(tmp_path)))
+    opened = select.open_backend("auto")
+    assert isinstance(opened.backend, KernelAllocator)
+    assert opened.note == "this kernel has dma-heaps: using it"
+    assert no_emulator == []
