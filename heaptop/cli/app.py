@@ -29,7 +29,7 @@ def run(options: Options) -> int:
         os.environ["NO_COLOR"] = "1"
     found = open_backend(options.backend, root=options.root, readonly=options.readonly)
     try:
-        from heaptop.tui.app import run_app
+        from heaptop.tui.start import run_app
 
         return run_app(
             found.backend,

@@ -2,7 +2,6 @@
 
 from heaptop import recording
 from heaptop.assemble import assemble
-from heaptop.capture import Capture
 from heaptop.cli.output import emit, narrate, narrate_gaps
 from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
@@ -21,7 +20,7 @@ def run(options: Options) -> int:
         capture = backend.capture()
         recording.write(capture, options.path)
     snapshot = assemble(capture)
-    narrate(_summary(options.path, capture, snapshot))
+    narrate(_summary(options.path, snapshot))
     narrate("note: it holds the names of processes and buffers; look before you share it")
     if options.json:
         from heaptop.report import json
@@ -36,10 +35,10 @@ def run(options: Options) -> int:
     return Exit.OK
 
 
-def _summary(path: str, capture: Capture, snapshot: Snapshot) -> str:
+def _summary(path: str, snapshot: Snapshot) -> str:
     from heaptop.report.text import counted
     from heaptop.units import format_size
 
     size = format_size(snapshot.size_bytes)
-    held = counted(len(capture.processes), "process", "processes")
-    return f"heaptop: wrote {path}: {counted(len(snapshot.buffers), 'buffer')} ({size}), {held} of {capture.source}"
+    held = counted(len(snapshot.processes), "process", "processes")
+    return f"heaptop: wrote {path}: {counted(len(snapshot.buffers), 'buffer')} ({size}), {held}"
