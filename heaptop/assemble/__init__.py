@@ -53,7 +53,8 @@ class Assembler:
         memory = system.memory(capture.files, gaps)
         areas = cma.area_files(capture.files, sorted(names.names))
         area_names = [area.name for area in areas]
-        page_bytes = system.page_bytes(capture.processes, memory.cma_total_bytes, cma.all_pages(areas))
+        pages = (view.page_bytes for view in views)
+        page_bytes = system.page_bytes(pages, memory.cma_total_bytes, cma.all_pages(areas))
         _note_processes(capture, self._views.values(), gaps)
         _note_damage(capture, gaps)
         joining.note(capture, listing, self._unknown(buffers), len(buffers), gaps)

@@ -11,15 +11,18 @@ from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, is_denied, is_gone, r
 from heaptop.capture import FdLink, FdStat, FdTable, ProcessCapture, Raw, ReadError
 from heaptop.errors import ParseError
 from heaptop.model import FdRef, Holder, MapRef, ProcessId
-from heaptop.parse import cgroup, cmdline, comm, fdinfo, fdlink, maps, oom_score_adj, stat, status
+from heaptop.parse import cgroup, cmdline, comm, fdinfo, fdlink, maps, oom_score_adj, stat, statm, status
 from heaptop.parse.fdinfo import DmabufFdinfo
 from heaptop.parse.fdlink import Kind
 from heaptop.parse.maps import Vma
+from heaptop.parse.status import Status
 from heaptop.units import text_of
 
 Device = tuple[int, int]
 ANONYMOUS_MAJOR: Final = 0
 """Major number of every pseudo filesystem's device (fs/super.c get_anon_bdev)."""
+PAGE_SIZES: Final = frozenset(1 << order for order in range(12, 19))
+"""Those that Linux machines have: 4 KiB to 256 KiB."""
 
 
 class Trouble(NamedTuple):
@@ -42,8 +45,10 @@ class FdSight(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One process as far as buffers go. `anonymous` counts references to buffers without identity (up to 5.2),
-    `unidentified` those to buffers whose identity could not be read, `lacking` details that are not there.
+    """One process as far as buffers go.
+
+    `anonymous` counts references to buffers without identity (up to 5.2), `unidentified` those to buffers whose
+    identity could not be read; `lacking` are details that are not there, `page_bytes` the page size by this process.
     """
 
     id: ProcessId
@@ -59,6 +64,7 @@ class View:
     unidentified: int
     troubles: tuple[Trouble, ...]
     lacking: tuple[str, ...]
+    page_bytes: int | None
 
     @property
     def devices(self) -> frozenset[Device]:
@@ -153,6 +159,7 @@ class _Reader:
             unidentified=self._unidentified,
             troubles=tuple(self._troubles),
             lacking=tuple(self._lacking),
+            page_bytes=self._page_bytes(user),
         )
 
     def _detail(self, name: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
@@ -166,6 +173,17 @@ class _Reader:
         elif not is_gone(raw):
             self._lacking.append(name)
         return None
+
+    def _page_bytes(self, user: Status | None) -> int | None:
+        """Its size in bytes by its size in pages, unless it grew between the two readings."""
+        raw = self._process.files.get("statm")
+        if user is None or not user.vmsize or not isinstance(raw, bytes):
+            return None
+        try:
+            pages = statm.parse(raw).size
+        except ParseError:
+            return None  # only one of many processes that tell it
+        return user.vmsize * 1024 // pages if pages and user.vmsize * 1024 / pages in PAGE_SIZES else None
 
     def _vmas(self) -> tuple[Vma, ...]:
         raw = self._process.files.get("maps")

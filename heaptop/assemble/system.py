@@ -5,16 +5,16 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from heaptop.assemble.gaps import NOT_CAPTURED, Gaps
-from heaptop.capture import Capture, ProcessCapture, Raw
+from heaptop.assemble.processes import PAGE_SIZES
+from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
 from heaptop.model import Memory
-from heaptop.parse import kernel, meminfo, statm, status, text, vmstat
+from heaptop.parse import kernel, meminfo, text, vmstat
 from heaptop.units import text_of
 
 PAGE_BYTES: Final = 4096
 """The page size of nearly all machines, where nothing tells it."""
 
-_PAGE_SIZES: Final = frozenset(1 << order for order in range(12, 19))
 _POOLS: Final = ("sys/kernel/dma_heap/total_pools_kb", "sys/kernel/ion/total_pools_kb")
 
 
@@ -76,27 +76,11 @@ def _pools(files: Mapping[str, Raw], gaps: Gaps) -> int | None:
     return None
 
 
-def page_bytes(processes: Iterable[ProcessCapture], cma_total_bytes: int | None, cma_pages: int) -> int:
-    """The page size: a process's size in bytes by its size in pages, else CmaTotal by the areas' pages, else 4096.
-
-    Two files of a process are not read at once: what most processes say is taken.
-    """
-    votes = Counter(size for process in processes if (size := _page_size_of(process)) is not None)
+def page_bytes(told: Iterable[int | None], cma_total_bytes: int | None, cma_pages: int) -> int:
+    """The page size: what most processes tell, else CmaTotal by the areas' pages, else 4096."""
+    votes = Counter(size for size in told if size is not None)
     if votes:
         return min(votes, key=lambda size: (-votes[size], size))
-    if cma_total_bytes and cma_pages and cma_total_bytes / cma_pages in _PAGE_SIZES:
+    if cma_total_bytes and cma_pages and cma_total_bytes / cma_pages in PAGE_SIZES:
         return cma_total_bytes // cma_pages
     return PAGE_BYTES
-
-
-def _page_size_of(process: ProcessCapture) -> int | None:
-    in_kib, in_pages = process.files.get("status"), process.files.get("statm")
-    if not isinstance(in_kib, bytes) or not isinstance(in_pages, bytes):
-        return None
-    try:
-        size_kib, pages = status.parse(in_kib).vmsize, statm.parse(in_pages).size
-    except ParseError:
-        return None  # the process's own gaps tell of it
-    if not size_kib or not pages or size_kib * 1024 / pages not in _PAGE_SIZES:
-        return None
-    return size_kib * 1024 // pages

@@ -253,3 +253,38 @@ def test_nothing_at_all() -> None:
     assert (shot.heaps, shot.buffers, shot.processes, shot.cma) == ((), (), (), ())
     assert (shot.source, shot.captured_at, shot.page_bytes) == ("test", 12.5, 4096)
     assert Gap("boot id", "not in the capture", "record it too, to compare captures of one boot") in shot.gaps
+
+
+def test_a_board_with_two_areas_and_one_heap() -> None:
+    """As an arm64 kernel 6.1 with a devicetree has it: commas and @ in names, CmaTotal of both areas."""
+    files: dict[str, bytes] = {"dev.ls": nodes("linux,cma", "system"), "proc/meminfo": b"CmaTotal:         131072 kB\n"}
+    for area, pages in (("linux,cma", b"16384\n"), ("video@60000000", b"16384\n")):
+        files |= {f"sys/kernel/debug/cma/{area}/count": pages, f"sys/kernel/debug/cma/{area}/used": b"2\n"}
+        files |= {f"sys/kernel/mm/cma/{area}/alloc_pages_success": b"5\n"}
+    one = process(7, links=[link(3, stat_of(1, 8192))], fdinfo={3: fdinfo(1, 8192, exporter="linux,cma")})
+    shot = assemble(capture(files, [one]))
+    assert [(heap.name, heap.cma_area, heap.size_bytes) for heap in shot.heaps] == [
+        ("linux,cma", "linux,cma", 8192),
+        ("system", None, 0),
+    ]
+    assert [(area.name, area.count_pages, area.used_pages) for area in shot.cma] == [
+        ("linux,cma", 16384, 2),
+        ("video@60000000", 16384, 2),
+    ]
+    assert shot.page_bytes == 4096
+    assert gap(shot, "which pages are in use").what.endswith("CMA area linux,cma, video@60000000")
+
+
+def test_pages_of_16_kib() -> None:
+    big = process(7, files={"status": STATUS, "statm": b"100 1 1 1 0 1 0\n"})
+    torn = process(8, files={"status": STATUS, "statm": b"101 1 1 1 0 1 0\n"})
+    assert assemble(capture(processes=[big, torn])).page_bytes == 16384
+    areas: dict[str, bytes] = {"sys/kernel/mm/cma/a/total_pages": b"4\n", "proc/meminfo": b"CmaTotal:   256 kB\n"}
+    assert assemble(capture(areas, [torn])).page_bytes == 65536
+
+
+STATUS = (
+    b"Name:\tapp\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t7\nNgid:\t0\nPid:\t7\nPPid:\t1\nTracerPid:\t0\n"
+    b"Uid:\t5\t5\t5\t5\nGid:\t5\t5\t5\t5\nFDSize:\t64\nGroups:\t\nNStgid:\t7\nNSpid:\t7\n"
+    b"VmPeak:\t    1600 kB\nVmSize:\t    1600 kB\nVmRSS:\t     100 kB\nThreads:\t1\n"
+)
