@@ -6,8 +6,7 @@ NAME/{count,...}  NAME/ranges/R/{base_pfn,bitmap}    6.15 on; links of the old n
 """
 
 import re
-import sys
-from array import array
+import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -82,10 +81,8 @@ def bitmap(data: bytes) -> bytes:
     """
     if _WORDS.fullmatch(data) is None:
         raise error_at("cma bitmap", "not decimal words", data)
+    words = list(map(int, data.split()))
     try:
-        words = array("I", map(int, data.split()))
-    except OverflowError:
+        return struct.pack(f"<{len(words)}I", *words)
+    except struct.error:
         raise error_at("cma bitmap", "a word of more than 32 bits", data) from None
-    if sys.byteorder == "big":
-        words.byteswap()
-    return words.tobytes()
