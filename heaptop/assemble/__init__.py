@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from heaptop.analysis.ownership import Share, shares
 from heaptop.assemble import buffers as joining
 from heaptop.assemble import cma, heaps, processes, system
-from heaptop.assemble.gaps import AS_TRACER, Gaps, is_gone
+from heaptop.assemble.gaps import AS_TRACER, Gaps, counted, is_gone
 from heaptop.assemble.memo import Last, keep_equal, keep_identical
 from heaptop.assemble.processes import Device, Holding, View
 from heaptop.capture import Capture, ProcessCapture, ReadError
@@ -59,7 +59,7 @@ class Assembler:
         _note_damage(capture, gaps)
         joining.note(capture, listing, self._unknown(buffers), len(buffers), gaps)
         if listing.nameless_rows:
-            gaps.add(*_without_identity(f"{len(listing.nameless_rows)} buffers of bufinfo"))
+            gaps.add(*_without_identity(counted(len(listing.nameless_rows), "buffer") + " of bufinfo"))
         return Snapshot(
             source=capture.source,
             kernel=system.kernel_release(capture, gaps),
@@ -122,7 +122,7 @@ def _processes(found: Mapping[ProcessId, Share], views: Iterable[View], gaps: Ga
         if share is None:
             continue
         if view.lacking:
-            gaps.tally(f"{', '.join(view.lacking)} of {{}} processes that hold buffers", "could not be read")
+            gaps.tally(f"{', '.join(view.lacking)} of {{}}", "holder", "could not be read")
         result.append(
             Process(
                 id=view.id,
@@ -142,21 +142,20 @@ def _processes(found: Mapping[ProcessId, Share], views: Iterable[View], gaps: Ga
 
 def _note_processes(capture: Capture, seen: Iterable[tuple[ProcessCapture, View]], gaps: Gaps) -> None:
     """One gap for each kind of trouble, however many processes have it."""
-    of_all = "" if capture.processes_seen is None else f" of {capture.processes_seen}"
     anonymous = unidentified = 0
     for process, view in seen:
         anonymous += view.anonymous
         unidentified += view.unidentified
         if processes.is_unreadable(process):
-            gaps.tally(f"{{}}{of_all} processes could not be read", "permission denied", AS_TRACER)
+            gaps.tally("{} could not be read", "process", "permission denied", AS_TRACER, of=capture.processes_seen)
             continue
         for trouble in {(trouble.what, trouble.remedy): trouble for trouble in reversed(view.troubles)}.values():
-            gaps.tally(trouble.what.format(f"{{}}{of_all} processes"), trouble.why, trouble.remedy)
+            gaps.tally(trouble.what, "process", trouble.why, trouble.remedy, of=capture.processes_seen)
     if anonymous:
-        gaps.add(*_without_identity(f"{anonymous} references"))
+        gaps.add(*_without_identity(counted(anonymous, "reference")))
     if unidentified:
         why = "neither stat nor an inode number in fdinfo (which has it from 5.14 on)"
-        gaps.add(f"{unidentified} descriptors whose buffer is not known", why, "capture stat of descriptors too")
+        gaps.add(f"{counted(unidentified, 'descriptor')} of unknown buffers", why, "capture stat of descriptors too")
 
 
 def _without_identity(what: str) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
-from heaptop.assemble.gaps import Gaps, is_gone, missing_debugfs
+from heaptop.assemble.gaps import Gaps, counted, is_gone, missing_debugfs
 from heaptop.assemble.heaps import HeapNames
 from heaptop.assemble.memo import Last, keep_equal
 from heaptop.assemble.processes import Holding
@@ -125,7 +125,7 @@ def _read_entry(entry: SysfsEntry, file: str, raw: Raw, gaps: Gaps) -> None:
         elif file == "exporter_name":
             entry.exporter = dmabuf_sysfs.exporter_name(raw)
     except ParseError as error:
-        gaps.tally(f"{{}} files below /{BUFFERS} could not be read", str(error))
+        gaps.tally(f"{{}} below /{BUFFERS} could not be read", "file", str(error))
 
 
 def _known_names(held: Held) -> dict[int, bytes]:
@@ -276,4 +276,4 @@ def note(capture: Capture, listing: Listing, unknown: Mapping[str, int], total: 
         fields_by_count.setdefault(unknown[name], []).append(text)
     fields_by_count.pop(0, None)
     for count, fields in fields_by_count.items():
-        gaps.add(f"{', '.join(fields)} of {count} of {total} buffers", why, remedy)
+        gaps.add(f"{', '.join(fields)} of {counted(count, 'buffer', total)}", why, remedy)

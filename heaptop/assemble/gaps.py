@@ -22,23 +22,25 @@ class Gaps:
 
     def __init__(self) -> None:
         self._gaps: set[Gap] = set()
-        self._tallies: dict[tuple[str, str], tuple[int, str]] = {}
+        self._tallies: dict[tuple[str, str, str, int | None], tuple[int, str]] = {}
 
     def add(self, what: str, why: str, remedy: str = "") -> None:
         """One gap."""
         self._gaps.add(Gap(what, why, remedy))
 
-    def tally(self, what: str, why: str, remedy: str = "") -> None:
-        """One more of `what`, a text with `{}` where the number goes."""
-        count, first = self._tallies.get((what, remedy), (0, why))
-        self._tallies[what, remedy] = count + 1, first
+    def tally(self, what: str, noun: str, why: str, remedy: str = "", *, of: int | None = None) -> None:
+        """One more `noun` (of so many) that `what` is said of: a text with `{}` where `3 of 40 processes` goes."""
+        key = what, noun, remedy, of
+        count, first = self._tallies.get(key, (0, why))
+        self._tallies[key] = count + 1, first
 
     def result(self) -> tuple[Gap, ...]:
         """All of them, in an order that does not depend on that of the capture's files."""
-        counted = {
-            Gap(what.format(count), why, remedy) for (what, remedy), (count, why) in self._tallies.items() if count
+        counted_gaps = {
+            Gap(what.format(counted(count, noun, of)), why, remedy)
+            for (what, noun, remedy, of), (count, why) in self._tallies.items()
         }
-        return tuple(sorted(self._gaps | counted))
+        return tuple(sorted(self._gaps | counted_gaps))
 
     def read(self, raw: Raw | None, parse: Callable[[bytes], Parsed], what: str) -> Parsed | None:
         """Parse a file; a gap, and None, where it was not readable or not of the expected shape.
@@ -56,6 +58,14 @@ class Gaps:
         except ParseError as error:
             self.add(what, str(error))
             return None
+
+
+def counted(count: int, noun: str, of: int | None = None) -> str:
+    """`1 process`, `3 processes`, `1 of 40 processes`."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    if of is not None:
+        return f"{count} of {of} {plural}"
+    return f"{count} {noun if count == 1 else plural}"
 
 
 def reason(error: ReadError) -> str:

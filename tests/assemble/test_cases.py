@@ -40,7 +40,7 @@ def test_without_ino_and_stat_the_buffer_is_not_known() -> None:
     one = process(7, links=[link(3, None, "a")], fdinfo={3: fdinfo(None, 8192)})
     shot = assemble(capture(processes=[one]))
     assert shot.buffers == ()
-    assert gap(shot, "1 descriptors whose buffer is not known").remedy == "capture stat of descriptors too"
+    assert gap(shot, "1 descriptor of unknown buffers").remedy == "capture stat of descriptors too"
 
 
 def test_up_to_5_2_there_is_no_identity() -> None:
@@ -56,7 +56,7 @@ def test_up_to_5_2_there_is_no_identity() -> None:
     assert [(each.name, each.buffers, each.size_bytes) for each in shot.exporters] == [("ion", 1, 8192)]
     assert gap(shot, "2 references without identity").remedy == "use kernel 5.3 or newer"
     assert (
-        gap(shot, "1 buffers of bufinfo without identity").why == "buffers have no inode of their own up to kernel 5.2"
+        gap(shot, "1 buffer of bufinfo without identity").why == "buffers have no inode of their own up to kernel 5.2"
     )
 
 
@@ -187,7 +187,7 @@ def test_unnamed_empty_and_unknown() -> None:
     )
     shot = assemble(capture(processes=[one]))
     assert [(each.name, each.told("name")) for each in shot.buffers] == [(None, True), ("", True), (None, False)]
-    assert gap(shot, "fdinfo of descriptors of 1 processes").remedy == "run as root or with CAP_SYS_PTRACE"
+    assert gap(shot, "fdinfo of descriptors of 1 process").remedy == "run as root or with CAP_SYS_PTRACE"
 
 
 def test_stat_and_fdinfo_win_over_bufinfo() -> None:
@@ -218,7 +218,7 @@ def test_fdinfo_alone_is_enough() -> None:
     one = process(7, fdinfo={3: fdinfo(1, 4096), 4: b"pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t5\n", 5: b"garbage"})
     shot = assemble(capture(processes=[one]))
     assert [each.inode for each in shot.buffers] == [1]
-    assert gap(shot, "fdinfo of descriptors of 1 processes").why.startswith("fdinfo: line 1")
+    assert gap(shot, "fdinfo of descriptors of 1 process").why.startswith("fdinfo: line 1")
 
 
 def test_attachments_of_5_14() -> None:
@@ -241,7 +241,7 @@ def test_a_directory_of_sysfs_that_vanished() -> None:
     odd = assemble(capture({**files, f"{base}/8/size": b"x", f"{base}/8/exporter_name": b"system\n"}))
     assert by_inode(odd).keys() == {8}
     assert odd.buffers[0].size_bytes is None
-    assert gap(odd, "1 files below /sys/kernel/dmabuf/buffers").why.startswith("dmabuf size")
+    assert gap(odd, "1 file below /sys/kernel/dmabuf/buffers").why.startswith("dmabuf size")
 
 
 def test_pools_of_android() -> None:

@@ -173,7 +173,7 @@ def test_a_process_that_died_is_no_gap() -> None:
 def test_what_processes_lack() -> None:
     shot = assemble(without_process_files(real(), "cgroup", "status"))
     assert all((process.uid, process.cgroup) == (None, None) for process in shot.processes)
-    assert gap(shot, "status, cgroup").what == f"status, cgroup of {len(shot.processes)} processes that hold buffers"
+    assert gap(shot, "status, cgroup").what == f"status, cgroup of {len(shot.processes)} holders"
 
 
 def test_comm_comes_from_elsewhere() -> None:
