@@ -24,9 +24,9 @@ class Held:
     def __len__(self) -> int:
         return len(self._by_inode)
 
-    def add(self, allocation: Allocation) -> None:
-        """Take ownership of a new buffer's descriptor."""
-        self._by_inode[allocation.inode] = allocation
+    def add(self, *allocations: Allocation) -> None:
+        """Take ownership of new buffers' descriptors."""
+        self._by_inode.update((allocation.inode, allocation) for allocation in allocations)
         self._on_change()
 
     def free(self, inode: int) -> bool:
@@ -37,6 +37,11 @@ class Held:
         os.close(allocation.fd)
         self._on_change()
         return True
+
+    def close(self) -> None:
+        """Close all, telling nobody: the app ends."""
+        self._on_change = lambda: None
+        self.free_all()
 
     def free_all(self) -> int:
         """Close all; returns how many."""

@@ -1,6 +1,7 @@
 """A stage for views: the real app over a backend that allocates from memory, and a session that plays given updates."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 
 from textual.pilot import Pilot
@@ -34,7 +35,10 @@ class FakeBackend:
 
 
 class FakeAllocator(FakeBackend):
-    """A source whose heaps give memfds, or refuse with `errno` once `allowed` buffers are out."""
+    """A source whose heaps give memfds, or refuse with `errno` once `allowed` buffers are out.
+
+    With a `gate` the call after those waits for it.
+    """
 
     def __init__(self, heaps: Sequence[str] = ("system", "reserved"), errno: int = 0, allowed: int = 0) -> None:
         self.heap_names = tuple(heaps)
@@ -42,12 +46,15 @@ class FakeAllocator(FakeBackend):
         self.allowed = allowed
         self.requests: list[tuple[str, int, bytes | None]] = []
         self.fds: list[int] = []
+        self.gate: threading.Event | None = None
 
     def heaps(self) -> Sequence[str]:
         return self.heap_names
 
     def allocate(self, heap: str, size_bytes: int, name: bytes | None = None) -> Allocation:
         self.requests.append((heap, size_bytes, name))
+        if self.gate is not None and len(self.requests) > self.allowed:
+            self.gate.wait()
         if self.errno and len(self.requests) > self.allowed:
             raise AllocationError(f"heap {heap}: allocating {size_bytes} bytes", self.errno)
         fd = os.memfd_create("stage", os.MFD_CLOEXEC)

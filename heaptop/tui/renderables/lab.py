@@ -19,6 +19,7 @@ from heaptop.units import format_age, format_size, parse_size, text_of
 NAME_BYTES_MAX: Final = 31
 """DMA_BUF_NAME_LEN less the terminator (uapi/linux/dma-buf.h, 5.3 on)."""
 COUNT_MAX: Final = 1000
+LINES_EACH_MAX: Final = 8
 _COUNT: Final = re.compile(r" *[0-9]{1,4} *")
 PATTERNS: Final = ("none", "zero", "ff", "counting")
 HINT: Final = "heaptop alone holds these test buffers: all are given back when it ends."
@@ -85,7 +86,7 @@ _MEANING: Final = {
     errno.ENODEV: ("the heap's driver is gone", ""),
     errno.ENOTTY: ("the node answers no dma-heap ioctl: it is something else", ""),
     errno.EINTR: ("a signal came in between", "try again"),
-    errno.EBUSY: ("pages of the area are pinned and cannot be moved away", "try again, or another size"),
+    errno.EBUSY: ("there is room, but pages in the way are pinned", "try again, or another size"),
     errno.EFAULT: ("the kernel could not read the request", ""),
 }
 
@@ -95,7 +96,14 @@ def meaning(error: AllocationError, order: Order, snapshot: Snapshot | None) -> 
     text, remedy = _MEANING.get(error.errno, ("", ""))
     area = _area_of(order.heap, snapshot)
     if area is not None and snapshot is not None and error.errno in {errno.ENOMEM, errno.EBUSY}:
-        text = _holes(area, -(-order.size_bytes // snapshot.page_bytes)) or text
+        size_pages = -(-order.size_bytes // snapshot.page_bytes)
+        found = fit(area, size_pages, heap_align_order(size_pages))
+        if found.fits:
+            text, remedy = _MEANING[errno.EBUSY]
+        elif found.fits is False:
+            largest = "" if found.largest_hole_pages is None else f", the largest is {found.largest_hole_pages:,}"
+            text = f"no run of {size_pages:,} free pages at this alignment{largest}"
+            remedy = _MEANING[errno.ENOMEM][1]
     return text, error.remedy or remedy
 
 
@@ -106,16 +114,17 @@ def _area_of(heap_name: str, snapshot: Snapshot | None) -> CmaArea | None:
     return next((area for area in snapshot.cma if area.name == name), None)
 
 
-def _holes(area: CmaArea, size_pages: int) -> str:
-    found = fit(area, size_pages, heap_align_order(size_pages))
-    if found.fits is False:
-        largest = "" if found.largest_hole_pages is None else f", the largest is {found.largest_hole_pages:,}"
-        return f"no run of {size_pages:,} free pages at this alignment{largest}"
-    return "the bitmap has room: pages in the way are pinned" if found.fits else ""
+def success_lines(at: str, given: Sequence[Allocation]) -> list[Line]:
+    """Buffers were given: a line each, the newest first, or one for many."""
+    if len(given) > LINES_EACH_MAX:
+        first, took_s = given[0], sum(one.latency_s for one in given)
+        what = f"{len(given)} buffers of {format_size(first.size_bytes)} of {first.heap}"
+        inodes = f"inodes {first.inode} to {given[-1].inode}, {latency_text(took_s / len(given))} each"
+        return [((f"{at} ", "dim"), ("+ ", "new"), (f"{what}: {inodes}", ""))]
+    return [_success_line(at, one) for one in reversed(given)]
 
 
-def success_line(at: str, allocation: Allocation) -> Line:
-    """One buffer was given."""
+def _success_line(at: str, allocation: Allocation) -> Line:
     size, name = format_size(allocation.size_bytes), allocation.name
     label = f" {text_of(name)}" if name else ""
     text = f"inode {allocation.inode}{label}: {size} of {allocation.heap} in {latency_text(allocation.latency_s)}"

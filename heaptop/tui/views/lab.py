@@ -1,9 +1,9 @@
 """View 6, the Lab: allocate test buffers, see what is held, free it. Present only where the source can allocate."""
 
 import asyncio
-import os
 from collections import deque
 from concurrent.futures import Future
+from functools import partial
 from typing import ClassVar
 
 from textual import work
@@ -14,10 +14,10 @@ from textual.content import Content
 from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 from textual.worker import Worker
 
-from heaptop.backend.base import Allocation, Allocator, Backend
-from heaptop.backend.fill import fill
-from heaptop.errors import AllocationError, UsageError
+from heaptop.backend.base import Allocator
+from heaptop.errors import UsageError
 from heaptop.session import Update
+from heaptop.tui.batch import Batch, allocate
 from heaptop.tui.renderables import lab
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.shown import clock_time
@@ -26,29 +26,13 @@ from heaptop.tui.widgets.detail import content_of
 from heaptop.tui.widgets.table import Table
 from heaptop.units import printable
 
-RESULTS_MAX = 200
+RESULTS_MAX = 100
 
 
-def allocate(allocator: Allocator, order: lab.Order) -> Allocation:
-    """One buffer, filled.
-
-    Raises:
-        AllocationError: the heap refused, or the buffer cannot be filled; nothing is left then.
-    """
-    allocation = allocator.allocate(order.heap, order.size_bytes, order.name)
-    if order.pattern is not None:
-        try:
-            fill(allocation.fd, allocation.size_bytes, order.pattern)
-        except BaseException:
-            os.close(allocation.fd)
-            raise
-    return allocation
-
-
-def give_back(future: "Future[Allocation]") -> None:
-    """Free a buffer that nobody waits for any more."""
+def give_back(future: "Future[Batch]") -> None:
+    """Free buffers that nobody waits for any more."""
     if not future.cancelled() and future.exception() is None:
-        os.close(future.result().fd)
+        future.result().close()
 
 
 class Tick(Checkbox):
@@ -234,28 +218,38 @@ class LabView(View):
             self._series = worker if order.count > 1 else None
 
     async def _carry_out(self, order: lab.Order, allocator: Allocator) -> None:
-        """Buffer by buffer in the poller's thread, so that scans go on in between."""
+        """Batch by batch in the poller's thread, so that scans go on in between."""
         button = self.query_one("#lab-go", Button)
-        job = _Job(allocator, order)
+        done = 0
         try:
-            for done in range(order.count):
+            while done < order.count:
                 if order.count > 1:
                     button.label = f"Stop ({done} of {order.count})"
-                future = self.shell.submit(job)
+                future = self.shell.submit(partial(allocate, allocator, order, order.count - done))
                 try:
-                    allocation = await asyncio.wrap_future(future)
+                    batch = await asyncio.wrap_future(future)
                 except asyncio.CancelledError:
                     future.add_done_callback(give_back)
                     raise
-                except AllocationError as error:
-                    update = self.shell.update
-                    snapshot = None if update is None else update.snapshot
-                    self._note(lab.failure_lines(self._clock, error, order, done, snapshot))
+                if not self.app.is_running:  # it is being taken down: nobody is left to hold them
+                    batch.close()
                     return
-                self.shell.held.add(allocation)
-                self._note([lab.success_line(self._clock, allocation)])
+                done += len(batch.given)
+                self._take(batch, order, done)
+                if batch.error is not None:
+                    return
         finally:
             button.label = "Allocate"
+
+    def _take(self, batch: Batch, order: lab.Order, done: int) -> None:
+        lines = lab.success_lines(self._clock, batch.given)
+        if batch.error is not None:
+            update = self.shell.update
+            snapshot = None if update is None else update.snapshot
+            lines = lab.failure_lines(self._clock, batch.error, order, done, snapshot) + lines
+        if batch.given:
+            self.shell.held.add(*batch.given)
+        self._note(lines)
 
     @property
     def _clock(self) -> str:
@@ -295,13 +289,3 @@ class LabView(View):
         if action in {"free", "free_all"}:
             return True if len(self.shell.held) else None
         return True
-
-
-class _Job:
-    """Allocation of one buffer, as the poller's thread runs it."""
-
-    def __init__(self, allocator: Allocator, order: lab.Order) -> None:
-        self._allocator, self._order = allocator, order
-
-    def __call__(self, _backend: Backend) -> Allocation:
-        return allocate(self._allocator, self._order)

@@ -86,7 +86,7 @@ def test_refusal_by_a_cma_heap_tells_the_largest_hole() -> None:
     assert refused(errno.ENOMEM, "reserved", 2 * MIB, 3, 1)[1] == (
         "           1 of 3 given; no run of 512 free pages at this alignment, the largest is 256"
     )
-    assert refused(errno.EBUSY, "reserved", 4 * KIB)[1].strip() == "the bitmap has room: pages in the way are pinned"
+    assert refused(errno.EBUSY, "reserved", 4 * KIB)[1].strip() == "there is room, but pages in the way are pinned"
     assert refused(errno.ENOMEM, "system")[1].strip() == "the heap has no such memory left"
 
 
@@ -112,6 +112,15 @@ def test_rows() -> None:
     assert [cell.strip() for cell in cells] == ["*", "78", "64.0 MiB", "system", "fb\\xff\\n0", "2.10 ms", "2:11"]
     assert lab.held_text(()) == ""
     assert lab.held_text([row.allocation, row.allocation]) == "2 held, 128 MiB"
-    assert text([lab.success_line("14:02:11", row.allocation)]) == [
+    assert text(lab.success_lines("14:02:11", [row.allocation])) == [
         "14:02:11 + inode 78 fb\udcff\n0: 64.0 MiB of system in 2.10 ms"
     ]
+
+
+def test_many_given_are_told_in_one_line() -> None:
+    given = [Allocation(3, "system", 100 + n, 4 * KIB, None, 0.0001) for n in range(9)]
+    assert text(lab.success_lines("14:02:11", given)) == [
+        "14:02:11 + 9 buffers of 4.00 KiB of system: inodes 100 to 108, 100 µs each"
+    ]
+    assert len(lab.success_lines("14:02:11", given[:8])) == 8
+    assert "inode 107:" in text(lab.success_lines("14:02:11", given[:8]))[0]

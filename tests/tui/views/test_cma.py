@@ -240,7 +240,7 @@ async def test_it_fits_any_screen() -> None:
 
 
 def seen() -> Snapshot:
-    used = [(n * 37 % 16000, 5 + n * n % 190) for n in range(90)]
+    used = [(n * 1637 % 16000, 5 + n * n % 190) for n in range(60)]
     flags = 0
     for first, count in used:
         flags |= ((1 << count) - 1) << first

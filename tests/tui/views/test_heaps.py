@@ -111,12 +111,15 @@ async def test_details_stand_at_the_right_where_there_is_room() -> None:
 async def test_i_opens_the_details_on_a_narrow_screen_and_escape_closes_them() -> None:
     async with app().run_test(size=NARROW) as pilot:
         on = await ready(pilot, "1")
-        pane = on.query_one(DetailPane)
-        assert not pane.display
+
+        def shown() -> bool:
+            return on.query_one(DetailPane).display
+
+        assert not shown()
         await pilot.press("i")
-        assert pane.display
+        assert shown()
         await pilot.press("escape")
-        assert not pane.display
+        assert not shown()
         assert view_of(on).table.has_focus
 
 

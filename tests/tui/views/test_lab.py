@@ -1,5 +1,6 @@
 import errno
 import os
+import threading
 from typing import Any
 
 import pytest
@@ -19,8 +20,12 @@ def seen() -> Snapshot:
     return snapshot(heaps=heaps, cma=[area()])
 
 
-def app(backend: FakeBackend, **options: bool) -> HeaptopApp:
-    return staged(update(seen()), backend=backend, **options)
+def app(backend: FakeBackend) -> HeaptopApp:
+    return staged(update(seen()), backend=backend)
+
+
+def label(app: HeaptopApp) -> str:
+    return str(app.query_one("#lab-go", Button).label)
 
 
 async def lab(pilot: Pilot[int], *keys: str) -> HeaptopApp:
@@ -65,7 +70,7 @@ async def test_the_form_is_filled_in_by_keys() -> None:
         on = await lab(pilot, "a", *"8K", "tab", "3", "tab", *"cam", "enter")
         await until(pilot, lambda: len(on.held) == 3)
         assert backend.requests == [("system", 8192, b"cam")] * 3
-        assert on.query_one("#lab-go", Button).label.plain == "Allocate"
+        assert label(on) == "Allocate"
 
 
 async def test_a_buffer_is_filled() -> None:
@@ -105,7 +110,7 @@ async def test_a_refusal_is_named_and_what_was_given_stays(number: int) -> None:
         assert log[1].strip().startswith("2 of 5 given; ")
         assert len(on.held) == 2
         assert len(backend.requests) == 3, "it stops at the first refusal"
-        await until(pilot, lambda: on.query_one("#lab-go", Button).label.plain == "Allocate")
+        await until(pilot, lambda: label(on) == "Allocate")
 
 
 async def test_cma_refusal_tells_the_largest_hole() -> None:
@@ -142,15 +147,32 @@ async def test_force_asks_all_the_same() -> None:
         await until(pilot, lambda: len(on.held) == 1)
 
 
-async def test_a_long_order_can_be_stopped() -> None:
-    backend = FakeAllocator()
+async def test_a_long_order_can_be_stopped_and_gives_back_what_it_was_about_to_give() -> None:
+    backend = FakeAllocator(allowed=70)
+    backend.gate = threading.Event()
     async with app(backend).run_test(size=WIDE) as pilot:
         on = await lab(pilot, "a", *"4K", "tab", *"1000", "enter")
-        await until(pilot, lambda: len(on.held) > 2)
+        await until(pilot, lambda: len(backend.requests) == 71)
+        held = len(on.held)
+        assert 20 < held <= 50
+        assert label(on) == f"Stop ({held} of 1000)"
         await pilot.press("enter")
-        await until(pilot, lambda: on.query_one("#lab-go", Button).label.plain == "Allocate")
-        assert len(on.held) < 1000
-        await until(pilot, lambda: sum(map(is_open, backend.fds)) == len(on.held))
+        await until(pilot, lambda: label(on) == "Allocate")
+        backend.gate.set()
+        await until(pilot, lambda: sum(map(is_open, backend.fds)) == held)
+        assert len(on.held) == held
+        assert f"{held} buffers of 4.00 KiB of system: inodes 101 to {100 + held}" in said(on, "#lab-log")
+
+
+async def test_what_is_given_while_the_app_ends_is_given_back() -> None:
+    backend = FakeAllocator()
+    backend.gate = threading.Event()
+    async with app(backend).run_test(size=WIDE) as pilot:
+        on = await lab(pilot, "enter")
+        await until(pilot, lambda: backend.requests)
+    backend.gate.set()
+    on.poller.close()
+    assert not any(is_open(fd) for fd in backend.fds)
 
 
 async def test_hostile_heap_names_can_be_chosen() -> None:
