@@ -204,6 +204,11 @@ class ShellApp(App[int]):
         """The screen under everything."""
         return MainScreen(id="_default")
 
+    def on_unmount(self) -> None:
+        """However the app ends: test buffers are freed, the thread ends, the backend is closed."""
+        self.held.close()
+        self.poller.close()
+
     def _post_event(self, event: Event) -> None:
         """In the poller's thread: pass an event on to the app's."""
         if isinstance(event, Looked):

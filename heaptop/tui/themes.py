@@ -80,11 +80,19 @@ def theme_of(raw: bytes, file_name: str) -> Theme:
     if not isinstance(variables, dict) or not all(isinstance(value, str) for value in variables.values()):
         raise ValueError("[variables] must be strings")
     for key in told.keys() & _COLOURS:
-        try:
-            Color.parse(told[key])
-        except (ColorParseError, TypeError):
-            raise ValueError(f"{key}: {told[key]!r} is not a colour") from None
+        if not _is_colour(told[key]):
+            raise ValueError(f"{key}: {told[key]!r} is not a colour")
     for key in told.keys() & _OTHER:
         if not isinstance(told[key], bool if key in ("dark", "ansi") else float | int):
             raise ValueError(f"{key}: {told[key]!r} is of the wrong type")  # noqa: TRY004 - all troubles of a file are one kind
     return Theme(name=name, variables=dict(variables), **told)
+
+
+def _is_colour(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        Color.parse(value)
+    except ColorParseError:
+        return False
+    return True

@@ -13,8 +13,8 @@ STYLES = ("title", "strong", "dim", "warning", "tab", "tab-current", "key", "lab
 """Style names of pieces; a line widget has a component class `line--NAME` for each."""
 
 
-LONG = 28
-"""What a piece of the left is cut to where a line is full, before others are dropped."""
+SHORT = 16
+"""The longest piece of the left is cut, down to this, where a line is full, before others are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,11 @@ class HeaderFacts:
 def spread(left: Sequence[Piece], right: Sequence[Piece], width: int) -> tuple[Piece, ...]:
     """Left and right pieces on one line; where both do not fit, pieces of the left go from its end, then the right."""
     left, right = list(left), list(right)
-    if _length(left) + _length(right) + 1 > width:
-        left = [replace(piece, text=fit(piece.text, min(LONG, _length([piece])))) for piece in left]
+    over = _length(left) + _length(right) + 1 - width
+    if over > 0 and left:
+        longest = max(range(len(left)), key=lambda index: _length([left[index]]))
+        length = _length([left[longest]])
+        left[longest] = replace(left[longest], text=fit(left[longest].text, max(min(SHORT, length), length - over)))
     while len(left) > 1 and _length(left) + _length(right) + 1 > width:
         left.pop()
     while len(right) > 1 and _length(left) + _length(right) + 1 > width:
@@ -138,4 +141,5 @@ def changed_text(delta: Delta) -> str:
     counts += [f"-{len(delta.gone)}"] if delta.gone else []
     if counts:
         return f"{' '.join(counts)} buffers, {format_delta(delta.size_bytes)}"
-    return f"{len(delta.changed)} buffers changed" if delta.changed else "nothing changed"
+    plural = "" if len(delta.changed) == 1 else "s"
+    return f"{len(delta.changed)} buffer{plural} changed" if delta.changed else "nothing changed"

@@ -84,7 +84,7 @@ def _share_out(columns: Sequence[Column[T]], spare: int) -> list[int]:
     widths = [column.width for column in columns]
     open_ = [index for index, column in enumerate(columns) if column.flex]
     while spare > 0 and open_:
-        flex = sum(columns[index].flex for index in open_)
+        before, flex = len(open_), sum(columns[index].flex for index in open_)
         shares = {index: spare * columns[index].flex // flex for index in open_}
         shares[open_[0]] += spare - sum(shares.values())
         for index in tuple(open_):
@@ -94,7 +94,7 @@ def _share_out(columns: Sequence[Column[T]], spare: int) -> list[int]:
             spare -= room
             if room < shares[index]:
                 open_.remove(index)
-        if all(columns[index].width_max is None for index in open_):
+        if len(open_) == before:
             break
     return widths
 
