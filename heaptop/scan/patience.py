@@ -56,6 +56,7 @@ class _Run(Generic[Key, Value]):
         self._failure: BaseException | None = None
         self._is_given_up = False
         self._is_over = threading.Event()
+        self._lock = threading.Lock()
         self.thread = threading.Thread(target=self._run, name="heaptop-reader", daemon=True)
         self.thread.start()
 
@@ -64,18 +65,20 @@ class _Run(Generic[Key, Value]):
         before = -1
         while not self._is_over.wait(timeout_s) and before != len(self._finished):
             before = len(self._finished)
-        self._is_given_up = not self._is_over.is_set()
+        with self._lock:
+            self._is_given_up = True
         if self._failure is not None:
             raise self._failure
-        return self._finished.copy()
+        return self._finished
 
     def _run(self) -> None:
         try:
             for key in self._keys:
                 result = self._work(key)
-                if self._is_given_up:
-                    return
-                self._finished.append(result)
+                with self._lock:  # so that who gives up knows at which key this is
+                    if self._is_given_up:
+                        return
+                    self._finished.append(result)
         except BaseException as error:  # noqa: BLE001  (it is raised again where the results are waited for)
             self._failure = error
         finally:

@@ -115,16 +115,19 @@ class ProcScan:
         """Threads whose fd table is their own, each such table once."""
         known = [(pid, table)]
         for tid in other_threads(folder, pid):
-            if any(self._share(other, tid) for other, _ in known):
+            shared = [self._share(other, tid) for other, _ in known]
+            if True in shared:
                 continue
             try:
                 with _folder(f"task/{tid}", folder, os.O_PATH) as inner:
+                    if None in shared and _numbers(inner) in [[link.fd for link in each.links] for _, each in known]:
+                        continue  # the cheap sign of a shared table
                     own, _ = self._table(inner)
                     comm = read_file("comm", inner)
             except OSError:
                 continue  # ended meanwhile
-            is_told = self._share(pid, tid) is not None
-            if own.error is None and comm is not None and (is_told or all(own.links != t.links for _, t in known)):
+            is_same = None in shared and any(own.links == each.links for _, each in known)
+            if own.error is None and comm is not None and not is_same:
                 known.append((tid, own))
                 yield TaskCapture(tid, MappingProxyType({"comm": comm}), own)
 
@@ -156,6 +159,11 @@ def _folder(path: str, parent: int | None, flags: int = 0) -> Iterator[int]:
         yield folder
     finally:
         os.close(folder)
+
+
+def _numbers(folder: int) -> list[int]:
+    with _folder("fd", folder) as links:
+        return sorted(int(name) for name in os.listdir(links))
 
 
 def _targets(links: int) -> tuple[list[tuple[int, bytes]], ReadError | None]:

@@ -3,7 +3,6 @@
 import ctypes
 import errno
 import os
-import platform
 import sys
 from collections.abc import Iterator
 from typing import Final
@@ -12,7 +11,7 @@ _KCMP: Final = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "loongarch64": 27
 """The number of kcmp(2) in the 64-bit system call table of each architecture (arch/*/entry/syscalls, 3.5 on)."""
 _KCMP_FILES: Final = 2
 
-_number = _KCMP.get(platform.machine()) if sys.maxsize > 1 << 32 else None
+_number = _KCMP.get(os.uname().machine) if sys.maxsize > 1 << 32 else None
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 
 

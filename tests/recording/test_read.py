@@ -269,6 +269,11 @@ def test_no_recording(tmp_path: Path, make: Callable[[Path], object], message: s
         recording.read(str(tmp_path / "r"))
 
 
+def test_no_permission(tmp_path: Path, as_another_user: None) -> None:
+    with pytest.raises(RecordingError, match="Permission denied; recordings are readable by their owner only"):
+        recording.read(str(tmp_path / "r"))
+
+
 @pytest.mark.parametrize("path", ["/", "/proc", "/sys", "/proc/self", "/dev/null", "a\0b"])
 def test_live_trees_are_refused(path: str) -> None:
     with pytest.raises(RecordingError):

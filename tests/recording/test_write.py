@@ -175,6 +175,11 @@ def test_no_folder_for_it(tmp_path: Path) -> None:
         recording.write(SMALL, str(tmp_path / "missing" / "r"))
 
 
+def test_no_permission(tmp_path: Path, as_another_user: None) -> None:
+    with pytest.raises(RecordingError, match="Permission denied; write to a folder of your own"):
+        recording.write(SMALL, str(tmp_path / "r"))
+
+
 @pytest.mark.parametrize("suffix", ["", ".tar.gz"])
 def test_a_full_disk_leaves_nothing(tmp_path: Path, suffix: str) -> None:
     """RLIMIT_FSIZE stands for the full disk: a real failing write in a real process."""
