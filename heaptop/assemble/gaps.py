@@ -72,11 +72,15 @@ def reason(error: ReadError) -> str:
     """Why, in the user's words."""
     if is_denied(error):
         return "permission denied"
+    if error.errno == errno.ETIMEDOUT:
+        return "no answer in time"
     return f"{error.call}: {errno_text(error.errno)}"
 
 
 def remedy(error: ReadError) -> str:
     """What to do about it."""
+    if error.errno == errno.ETIMEDOUT:
+        return "look again"
     return AS_ROOT if is_denied(error) else ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
-from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, is_denied, is_gone, reason
+from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, is_denied, is_gone, reason, remedy
 from heaptop.capture import FdLink, FdStat, FdTable, ProcessCapture, Raw, ReadError
 from heaptop.errors import ParseError
 from heaptop.model import FdRef, Holder, MapRef, ProcessId
@@ -187,11 +187,7 @@ class _Reader:
 
     def _vmas(self) -> tuple[Vma, ...]:
         raw = self._process.files.get("maps")
-        if raw is None:
-            self._trouble("mappings of {} could not be read", NOT_CAPTURED)
-        elif isinstance(raw, ReadError):
-            self._failed("mappings of {} could not be read", raw)
-        else:
+        if isinstance(raw, bytes):
             try:
                 found = maps.dmabufs(raw)
             except ParseError as error:
@@ -200,6 +196,10 @@ class _Reader:
             with_identity = tuple(vma for vma in found if fdlink.kind(vma.path) is Kind.DMABUF)
             self._anonymous += len(found) - len(with_identity)
             return with_identity
+        if raw is not None:
+            self._failed("mappings of {} could not be read", raw)
+        elif self._process.table.error is None:  # else nothing of it could be read, which is told already
+            self._trouble("mappings of {} could not be read", NOT_CAPTURED)
         return ()
 
     def _tables(self) -> tuple[tuple[FdSight, ...], tuple[int, ...]]:
@@ -264,7 +264,7 @@ class _Reader:
 
     def _failed(self, what: str, error: ReadError) -> None:
         if not is_gone(error):
-            self._trouble(what, reason(error), AS_TRACER if is_denied(error) else "")
+            self._trouble(what, reason(error), AS_TRACER if is_denied(error) else remedy(error))
 
     def _trouble(self, what: str, why: str, remedy: str = "") -> None:
         self._troubles[Trouble(what, why, remedy)] = None

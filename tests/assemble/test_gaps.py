@@ -68,7 +68,8 @@ def test_without_bufinfo_and_sysfs_the_hidden_are_not_there() -> None:
             "debugfs is not mounted",
             "mount -t debugfs none /sys/kernel/debug",
         ),
-        ({BUFINFO: ReadError("read", errno.ETIMEDOUT)}, "read: ETIMEDOUT (Connection timed out)", ""),
+        ({BUFINFO: ReadError("read", errno.ETIMEDOUT)}, "no answer in time", "look again"),
+        ({BUFINFO: ReadError("read", errno.EIO)}, "read: EIO (Input/output error)", ""),
     ],
 )
 def test_why_there_is_no_bufinfo(files: dict[str, bytes | ReadError], why: str, remedy: str) -> None:
@@ -155,6 +156,15 @@ def test_processes_of_others() -> None:
     assert all(buffer.is_orphan for buffer in shot.buffers)
     assert by_inode(shot).keys() == WHOLE.keys()
     assert shot.processes == ()
+
+
+def test_a_process_that_does_not_answer() -> None:
+    silent = FdTable(error=ReadError("read", errno.ETIMEDOUT))
+    shot = assemble(replace(real(), processes=(*real().processes, ProcessCapture(9999, {}, silent))))
+    assert gap(shot, "1 process") == Gap(
+        "descriptors of 1 process could not be read", "no answer in time", "look again"
+    )
+    assert len(shot.gaps) == 2
 
 
 def test_a_process_that_died_is_no_gap() -> None:
