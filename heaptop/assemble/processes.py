@@ -240,7 +240,7 @@ class _Reader:
             return None
         if kind not in (Kind.DMABUF, None):
             return None
-        stat_of_file = link.stat if link is not None else None
+        stat_of_file = link.stat if link is not None and _is_possible(link.stat) else None
         info, is_read = self._info(raw)
         if stat_of_file is None and info is None and (is_read or kind is None or is_gone(raw)):
             return None  # closed by now, or a file that only has a dma-buf's name
@@ -274,6 +274,11 @@ def _fingerprint(table: FdTable) -> tuple[object, ...]:
     """What makes two tables the same: descriptors and what they refer to."""
     links = tuple((link.fd, link.target, link.stat.inode if link.stat else None) for link in table.links)
     return links or tuple(sorted(table.fdinfo))
+
+
+def _is_possible(stat_of_file: FdStat | None) -> bool:
+    """Whether a kernel can have said so: a recording may hold any number."""
+    return stat_of_file is not None and all(0 <= n < 1 << 64 for n in (stat_of_file.inode, stat_of_file.size_bytes))
 
 
 def is_unreadable(process: ProcessCapture) -> bool:

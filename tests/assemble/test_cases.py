@@ -214,6 +214,13 @@ def test_flags_and_high_fds() -> None:
     assert buffer.holders[0].fds == (FdRef(900, None, 0o2000002),)
 
 
+def test_numbers_that_no_kernel_says_are_not_taken() -> None:
+    links = [link(3, stat_of(1, -5)), link(4, stat_of(2, 1 << 64)), link(5, stat_of(1 << 64, 4096))]
+    shot = assemble(capture(processes=[process(7, links=links, fdinfo={3: fdinfo(9, 4096)})]))
+    assert [(each.inode, each.size_bytes) for each in shot.buffers] == [(9, 4096)]
+    assert gap(shot, "2 descriptors of unknown buffers").remedy == "capture stat of descriptors too"
+
+
 def test_fdinfo_alone_is_enough() -> None:
     one = process(7, fdinfo={3: fdinfo(1, 4096), 4: b"pos:\t0\nflags:\t02\nmnt_id:\t9\nino:\t5\n", 5: b"garbage"})
     shot = assemble(capture(processes=[one]))
