@@ -57,8 +57,10 @@ def parse_size(text: str) -> int:
         raise ValueError(f"{text!r} is not a size: write bytes or a number with K, M, G or T, like 4096, 64K or 1.5M")
     number, suffix = match.groups()
     factor = 1024 ** " kmgtpe".index(suffix.lower() or " ")
-    size_bytes = int(number) * factor if "." not in number else int(float(number) * factor)
-    if size_bytes > SIZE_BYTES_MAX:
+    # Compared as a float first: a number of any length is then a refusal, not an overflow.
+    is_too_large = float(number) * factor > 2.0 * SIZE_BYTES_MAX
+    size_bytes = 0 if is_too_large else int(number) * factor if "." not in number else int(float(number) * factor)
+    if is_too_large or size_bytes > SIZE_BYTES_MAX:
         raise ValueError(f"{text!r} is more than a heap can be asked for (2^64 - 1 bytes)")
     return size_bytes
 

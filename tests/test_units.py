@@ -47,7 +47,9 @@ def test_parse_size(text: str, size_bytes: int) -> None:
     assert units.parse_size(text) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["12Q", "-5", "", "K", "1..5M", "4 4", "0x1000", "99999999E", "1e3", "٣"])
+@pytest.mark.parametrize(
+    "text", ["12Q", "-5", "", "K", "1..5M", "4 4", "0x1000", "99999999E", "1e3", "٣", "9" * 400 + ".0", "9" * 5000]
+)
 def test_not_a_size(text: str) -> None:
     with pytest.raises(ValueError, match=r"size|asked"):
         units.parse_size(text)
