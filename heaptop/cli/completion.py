@@ -44,10 +44,9 @@ def flags_of(verb: str | None) -> tuple[Flag, ...]:
 
 def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     """The parser of each verb."""
-    for action in parser._actions:  # noqa: SLF001  argparse has no public list of its verbs
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            return dict(action.choices)
-    return {}
+    actions = parser._actions  # noqa: SLF001  argparse has no public list of its verbs
+    (verbs,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
+    return dict(verbs.choices)
 
 
 def _words(flags: Iterable[Flag]) -> str:

@@ -10,7 +10,7 @@ from types import FrameType
 from heaptop.cli import parser
 from heaptop.cli.output import emit
 from heaptop.cli.parser import Options
-from heaptop.errors import Exit, FilterError, HeaptopError, UsageError
+from heaptop.errors import Exit, FilterError, HeaptopError
 from heaptop.units import printable
 
 
@@ -74,11 +74,10 @@ def _run(options: Options) -> int:
             from heaptop.cli import doctor
 
             return doctor.run(options)
-        case "completion":
+        case _:
             from heaptop.cli import completion
 
             return completion.run(options)
-    raise UsageError(f"no verb {options.verb}")
 
 
 def _prepare_stdout() -> None:

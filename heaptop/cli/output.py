@@ -2,12 +2,16 @@
 
 import os
 import sys
+from typing import Final
 
 from heaptop.cli.parser import Options
 from heaptop.errors import HeaptopError, errno_text
 from heaptop.model import Snapshot
 from heaptop.report.table import Look
 from heaptop.units import printable
+
+COLUMNS: Final = 80
+"""The width of a terminal that tells none, as a serial line does."""
 
 
 def emit(text: str) -> None:
@@ -38,15 +42,8 @@ def look_of(options: Options) -> Look:
     if not sys.stdout.isatty():
         return Look(unicode=unicode)
     plain = options.no_color or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "dumb") == "dumb"
-    return Look(width=_columns(), colour=not plain, unicode=unicode)
-
-
-def _columns() -> int:
-    try:
-        columns = os.get_terminal_size(sys.stdout.fileno()).columns
-    except OSError:
-        columns = 0
-    return columns or 80  # a serial line tells 0
+    columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    return Look(width=columns or COLUMNS, colour=not plain, unicode=unicode)
 
 
 def narrate_gaps(snapshot: Snapshot) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from heaptop.errors import AllocationError
 from heaptop.model import Memory
 from tests.cli.conftest import FakeBackend, FakeHeaps, Run, Use
 from tests.report.samples import SNAPSHOT
@@ -81,6 +82,32 @@ def test_a_pattern_is_written(heaps: FakeHeaps, run: Run, monkeypatch: pytest.Mo
     monkeypatch.setattr("heaptop.cli.alloc._wait", lambda _: contents.append(os.pread(heaps.given[0].fd, 8, 4092)))
     assert run("alloc", "system", "8K", "--pattern", "deadbe").code == 0
     assert contents == [b"\xde\xad\xbe\xde\xad\xbe\xde\xad"]
+
+
+def test_a_buffer_that_cannot_be_filled_is_freed(heaps: FakeHeaps, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AllocationError("the buffer cannot be filled", errno.EACCES)
+
+    monkeypatch.setattr("heaptop.cli.alloc.fill", refuse)
+    ran = run("alloc", "system", "4K", "--pattern", "ff")
+    assert (ran.code, ran.err) == (3, "heaptop: the buffer cannot be filled: EACCES (Permission denied)\n")
+    assert not is_open(heaps.given[0].fd)
+
+
+def test_without_json_a_refusal_is_one_line(use: Use, run: Run) -> None:
+    use(FakeHeaps(refusals={0: errno.EMFILE}))
+    ran = run("alloc", "system", "4K")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err == "heaptop: system refused 4096 bytes: EMFILE (Too many open files); ask for less\n"
+
+
+def test_interrupted_it_frees(heaps: FakeHeaps, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("heaptop.cli.alloc.time.sleep", interrupt)
+    ran = run("alloc", "system", "4K")
+    assert (ran.code, ran.err.splitlines()[-1]) == (130, "heaptop: freed 1 buffer")
 
 
 @pytest.mark.parametrize(

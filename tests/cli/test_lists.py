@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
-from heaptop.model import Snapshot
+from heaptop.model import Heap, Snapshot
 from tests.cli.conftest import FakeBackend, Run, Use
 from tests.report.samples import EMPTY, SNAPSHOT
 
@@ -68,6 +69,25 @@ def test_order(backend: FakeBackend, run: Run) -> None:
     assert inodes(run("buffers", "--json", "--sort", "size").out) == [91, 11, 62, 78, 90]
     text = run("buffers").out.splitlines()
     assert [line.split()[0] for line in text[2:]] == ["78", "62", "?", "91", "?"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "key", "expected"),
+    [
+        ("heaps", "size", ["system", "reserved"]),
+        ("processes", "rss", ["evil\nsize:\t999\x1b[31m[/x]\udcff", "cameraserver"]),
+        ("cma", "-name", ["video@60000000", "reserved"]),
+    ],
+)
+def test_each_list_sorts(verb: str, key: str, expected: list[str], backend: FakeBackend, run: Run) -> None:
+    items = json.loads(run(verb, "--json", "--sort", key).out)[verb]
+    assert [item["comm" if verb == "processes" else "name"] for item in items] == expected
+
+
+def test_a_heap_whose_buffers_cannot_be_told_stays_so(use: Use, run: Run) -> None:
+    use(FakeBackend(), replace(SNAPSHOT, heaps=(Heap("system", "heap_helpers", None, None, None),)))
+    (heap,) = json.loads(run("heaps", "--json", "--filter", "system").out)["heaps"]
+    assert (heap["buffers"], heap["size_bytes"]) == (None, None)
 
 
 def test_filter(backend: FakeBackend, run: Run) -> None:

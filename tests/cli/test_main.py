@@ -103,7 +103,7 @@ from heaptop.cli.main import main
 for verb in ("heaps", "buffers", "processes", "cma", "doctor"):
     for extra in ((), ("--json",), ("--csv",)):
         assert main(["-b", sys.argv[1], verb, *extra]) == 0
-heavy = {"textual", "rich", "asyncio", "psutil", "importlib.metadata", "multiprocessing", "heaptop_emulator"}
+heavy = {"textual", "rich", "asyncio", "psutil", "importlib.metadata", "heaptop_emulator"}
 sys.stderr.write(f"loaded: {sorted(heavy & sys.modules.keys())}")
 """
 

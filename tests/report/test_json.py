@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from jsonschema import Draft202012Validator
 import heaptop.report
 from heaptop import recording
 from heaptop.assemble import assemble
-from heaptop.model import Snapshot
+from heaptop.model import CmaRange, Snapshot
 from heaptop.report import doctor
 from heaptop.report import json as report
 from heaptop.report.moment import timestamp
@@ -86,6 +87,24 @@ def test_the_common_core_has_exactly_its_keys() -> None:
     assert holder["fds"] == [14, 21]
     assert holder["fd_refs"][1] == {"fd": 21, "tid": 830, "flags": 2}
     assert set(document["gaps"][0]) == {"what", "why", "remedy"}
+
+
+def test_a_range_tells_what_it_can() -> None:
+    def ranges(part: CmaRange, order_per_bit: int | None) -> list[dict[str, object]]:
+        area = replace(SNAPSHOT.cma[0], ranges=(part,), order_per_bit=order_per_bit)
+        document = report.dumps(report.document(replace(SNAPSHOT, cma=(area,)), ("cma",)))
+        found: list[dict[str, object]] = json.loads(document)["cma"][0]["ranges"]
+        return found
+
+    assert ranges(CmaRange(16, 8, None), 0)[0]["used_pages"] is None
+    assert ranges(CmaRange(16, 8, b"\x01"), None)[0]["used_pages"] is None
+    assert ranges(CmaRange(None, 8, b"\x01"), 0)[0] == {
+        "base_pfn": None,
+        "count_pages": 8,
+        "used_pages": 1,
+        "free_runs": None,
+    }
+    assert ranges(CmaRange(16, 16, b"\x01"), 2)[0]["free_runs"] == [{"pfn": 20, "count_pages": 12}]
 
 
 def test_a_document_has_a_line_per_item() -> None:

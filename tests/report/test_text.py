@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from heaptop.model import CmaRange, Gap
+from heaptop.model import CmaRange, Gap, Heap
 from heaptop.report import text
 from heaptop.report.table import Look, width_of
 from heaptop.report.totals import totals
@@ -87,6 +87,16 @@ def test_the_last_cell_may_be_short() -> None:
     area = replace(AREA, count_pages=100, ranges=(CmaRange(0, 100, b"\xff" * 12 + b"\x0f"),))
     drawing = text.cma(replace(SNAPSHOT, cma=(area,)), Look(width=12)).splitlines()[3]
     assert drawing == "  |@@@@@@@@|"
+
+
+def test_a_range_without_a_bitmap_has_no_map() -> None:
+    area = replace(AREA, ranges=(CmaRange(0, 64, None),))
+    assert "|" not in text.cma(replace(SNAPSHOT, cma=(area,)), Look())
+
+
+def test_a_heap_whose_buffers_cannot_be_told() -> None:
+    drawn = text.heaps(replace(SNAPSHOT, heaps=(Heap("system", "heap_helpers", None, None, None),)), Look())
+    assert drawn.splitlines()[2].split() == ["system", "~", "~", "~"]
 
 
 def test_notes() -> None:
