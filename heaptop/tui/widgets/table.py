@@ -139,8 +139,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         found = self._find(self._cursor_key) if self._cursor_key is not None else None
         self._cursor = max(0, min(self._cursor if found is None else found, len(rows) - 1))
         self._resize()
-        if found is not None:
-            self._scroll_top(self._cursor - line)
+        self._scroll_top(min(self._cursor - line, max(0, len(rows) - self.page_rows)))
         self._note_cursor()
         self.refresh()
 
