@@ -18,7 +18,7 @@ def check_budget(snapshot: Snapshot, size_bytes: int, count: int, force: str) ->
     """
     total_bytes = -(-size_bytes // snapshot.page_bytes) * snapshot.page_bytes * count
     available_bytes = snapshot.memory.available_bytes
-    what = f"{format_size(total_bytes)} of test buffers"
+    what = f"alloc of {format_size(total_bytes)}"
     if available_bytes is None:
         raise UsageError(what, f"how much memory {snapshot.source} has available is not known", force)
     if total_bytes > available_bytes * SHARE_MAX:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
+from heaptop.analysis.budget import check_budget
 from heaptop.assemble import assemble
 from heaptop.backend.base import Allocation, Allocator, Backend
 from heaptop.backend.fill import Pattern, fill, parse_pattern
@@ -13,13 +14,9 @@ from heaptop.cli.output import emit, narrate
 from heaptop.cli.parser import Options, closest
 from heaptop.cli.source import opened
 from heaptop.errors import AllocationError, Exit, SourceError, UsageError, errno_text
-from heaptop.model import Snapshot
 from heaptop.report.csv import Value
 from heaptop.report.text import counted
 from heaptop.units import format_size, printable, text_of
-
-SHARE_MAX: Final = 0.5
-"""Of MemAvailable. The system heap takes all memory if asked to (5.11 on), and the OOM killer cannot see who did."""
 
 CSV_HEADER: Final = ("heap", "inode", "size_bytes", "name", "latency_s")
 
@@ -38,7 +35,7 @@ def run(options: Options) -> int:
     with opened(options) as backend:
         heap = _heap_of(backend, options.heap)
         if not options.force:
-            _check_share(assemble(backend.capture()), options.size, options.count)
+            check_budget(assemble(backend.capture()), options.size, options.count, "take --force")
         if options.csv:
             _emit_csv(CSV_HEADER)
         with _held() as held:
@@ -62,16 +59,6 @@ def _heap_of(backend: Backend, name: str) -> Allocator:
     if name not in heaps:
         raise UsageError(f"no heap {printable(name)!r} on {backend.source}", remedy=closest(name, heaps))
     return backend
-
-
-def _check_share(snapshot: Snapshot, size_bytes: int, count: int) -> None:
-    total_bytes = -(-size_bytes // snapshot.page_bytes) * snapshot.page_bytes * count
-    available_bytes = snapshot.memory.available_bytes
-    if available_bytes is None:
-        raise UsageError("alloc", f"how much memory {snapshot.source} has available is not known", "take --force")
-    if total_bytes > available_bytes * SHARE_MAX:
-        share = f"more than half of the {format_size(available_bytes)} available"
-        raise UsageError(f"alloc of {format_size(total_bytes)}", share, "take less, or --force")
 
 
 @contextmanager

@@ -11,12 +11,12 @@ def snapshot(available_bytes: int | None) -> Snapshot:
 
 
 def test_half_is_fine_and_a_page_more_is_not() -> None:
-    check_budget(snapshot(4096 * 20), 4096, 10, "take --force")
+    check_budget(snapshot(4096 * 20), 4096, 10, "--force")
     with pytest.raises(
         UsageError,
-        match=r"44\.0 KiB of test buffers: more than half of the 80\.0 KiB available; take less, or take --force",
+        match=r"alloc of 44\.0 KiB: more than half of the 80\.0 KiB available; take less, or --force",
     ):
-        check_budget(snapshot(4096 * 20), 4096, 11, "take --force")
+        check_budget(snapshot(4096 * 20), 4096, 11, "--force")
 
 
 def test_sizes_are_rounded_up_to_pages() -> None:
@@ -26,5 +26,5 @@ def test_sizes_are_rounded_up_to_pages() -> None:
 
 
 def test_unknown_memory_is_refused() -> None:
-    with pytest.raises(UsageError, match="not known; take --force"):
-        check_budget(snapshot(None), 1, 1, "take --force")
+    with pytest.raises(UsageError, match="not known; --force"):
+        check_budget(snapshot(None), 1, 1, "--force")

@@ -133,10 +133,10 @@ def trend_cell(row: HeapRow, width: int) -> Cell:
 
 
 COLUMNS: tuple[Column[HeapRow], ...] = (
-    Column("name", "Heap", 22, name_cell, flex=3, width_max=44, worth=100),
+    Column("name", "Heap", 22, name_cell, flex=2, width_max=36, worth=100),
     Column("buffers", "Buffers", 8, buffers_cell, align="right", worth=60),
     Column("size", "Size", 9, size_cell, align="right", worth=90),
-    Column("share", "Share", 14, share_cell, flex=4, width_max=46, worth=50, sortable=False),
+    Column("share", "Share", 14, share_cell, flex=5, width_max=60, worth=50, sortable=False),
     Column("trend", "Last 60 scans", TREND_WIDTH, trend_cell, flex=2, width_max=60, worth=40, sortable=False),
 )
 

@@ -144,14 +144,15 @@ def failure_lines(at: str, error: AllocationError, order: Order, done: int, snap
 
 
 def latency_text(latency_s: float) -> str:
-    """`123 µs`, `4.50 ms`, `1.20 s`.
+    """`123 µs`, `4.50 ms`, `14.2 ms`, `1.20 s`: three digits that matter.
 
     >>> latency_text(0.000123)
     '123 µs'
     """
-    if latency_s < 0.001:
+    value, unit = (latency_s, "s") if latency_s >= 0.9995 else (latency_s * 1e3, "ms")
+    if latency_s < 0.0009995:
         return f"{latency_s * 1e6:.0f} µs"
-    return f"{latency_s * 1e3:.2f} ms" if latency_s < 1 else f"{latency_s:.2f} s"
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,17 +49,18 @@ class CmaView(View):
     DEFAULT_CSS = """
     CmaView {
         & #cma-areas { height: auto; max-height: 4; border: none; padding: 0 1; background: transparent; }
+        & #cma-areas { text-wrap: nowrap; text-overflow: ellipsis; }
         & CmaMap { height: 1fr; padding: 0 1; }
         & .cma-line { height: 1; padding: 0 1; }
-        & #cma-under, & #cma-ask { height: 1; padding: 0 1; }
-        & #cma-cursor { width: 1fr; }
+        & #cma-ask, & #cma-below { height: 1; padding: 0 1; }
+        & #cma-nearest { width: 1fr; height: 1; }
         & #cma-scale { width: auto; color: $unknown; padding-left: 1; }
         & #cma-ask Label { color: $unknown; padding-right: 1; }
         & #cma-ask Input { width: 11; margin-right: 1; }
         & #cma-answer { width: 1fr; height: 1; }
         & #cma-said { height: 1fr; padding: 1 2; display: none; overflow-y: auto; }
-        &.no-map { & #cma-said { display: block; } & CmaMap, & #cma-under { display: none; } }
-        &.no-area { & #cma-areas, & #cma-orders, & #cma-ask, & #cma-nearest { display: none; } }
+        &.no-map { & #cma-said { display: block; } & CmaMap, & #cma-cursor, & #cma-scale { display: none; } }
+        &.no-area { & #cma-areas, & #cma-orders, & #cma-ask, & #cma-below { display: none; } }
     }
     """
 
@@ -74,9 +75,7 @@ class CmaView(View):
         yield OptionList(id="cma-areas", markup=False, compact=True)
         yield CmaMap(id="cma-map")
         yield Static(id="cma-said", markup=False)
-        with Horizontal(id="cma-under"):
-            yield Static(id="cma-cursor", markup=False)
-            yield Static(id="cma-scale", markup=False)
+        yield Static(id="cma-cursor", classes="cma-line", markup=False)
         yield Static(id="cma-orders", classes="cma-line", markup=False)
         with Question(id="cma-ask"):
             yield Label("Will it fit?", markup=False)
@@ -84,7 +83,9 @@ class CmaView(View):
             yield Label("align", markup=False)
             yield Input("1M", id="cma-align", compact=True, select_on_focus=True)
             yield Static(id="cma-answer", markup=False)
-        yield Static(id="cma-nearest", classes="cma-line", markup=False)
+        with Horizontal(id="cma-below"):
+            yield Static(id="cma-nearest", markup=False)
+            yield Static(id="cma-scale", markup=False)
 
     @property
     def map(self) -> CmaMap:

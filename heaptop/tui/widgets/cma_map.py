@@ -33,6 +33,8 @@ ROUND_CELLS = 16
 LABEL_WIDTH_MIN = 40
 """On screens narrower than this the page frames are left out: cells are worth more."""
 WHEEL_ROWS = 3
+CURSOR = "◉"
+"""The cell under the cursor, whose state the line below the map tells: seen on any shade, and without colour."""
 
 
 class CmaMap(ScrollView, can_focus=True):
@@ -70,7 +72,7 @@ class CmaMap(ScrollView, can_focus=True):
         & .cma-map--unknown { color: $unknown; }
         & .cma-map--label { color: $unknown; }
         & .cma-map--heading { text-style: bold; }
-        & .cma-map--cursor { text-style: reverse; }
+        & .cma-map--cursor { color: $accent; background: $panel; text-style: bold; }
         & .cma-map--cursor-blurred { text-style: underline; }
     }
     """
@@ -284,15 +286,16 @@ class CmaMap(ScrollView, can_focus=True):
             first_page = (part.base_pfn or 0) + (row.start_bit << self._order_per_bit)
             label = f"{'+' if part.base_pfn is None else '0x'}{first_page:x}".ljust(self._label_width)
             segments.append(Segment(label, base + self._named("label")))
-        cursor = self.cursor.bit - row.start_bit if self.cursor.range_index == row.range_index else -1
-        cursor_x = cursor // self.bits_per_cell if 0 <= cursor < row.count_bits else -1
+        ahead = self.cursor.bit - row.start_bit if self.cursor.range_index == row.range_index else -1
+        cursor_x = ahead // self.bits_per_cell if 0 <= ahead < row.count_bits else -1
         x = 0
         for text, kind in draw_row(part.bitmap, row, self.bits_per_cell, room):
             style = base + self._named(kind)
             at = cursor_x - x
             if 0 <= at < len(text):
-                cursor_style = style + self._named("cursor" if self.has_focus else "cursor-blurred")
-                segments += [Segment(text[:at], style), Segment(text[at], cursor_style), Segment(text[at + 1 :], style)]
+                glyph, name = (CURSOR, "cursor") if self.has_focus else (text[at], "cursor-blurred")
+                cursor = Segment(glyph, style + self._named(name))
+                segments += [Segment(text[:at], style), cursor, Segment(text[at + 1 :], style)]
             else:
                 segments.append(Segment(text, style))
             x += len(text)

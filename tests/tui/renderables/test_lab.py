@@ -100,7 +100,16 @@ def test_the_backends_remedy_goes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("latency_s", "said"), [(0.0, "0 µs"), (0.000123, "123 µs"), (0.0045, "4.50 ms"), (1.2, "1.20 s")]
+    ("latency_s", "said"),
+    [
+        (0.0, "0 µs"),
+        (0.000123, "123 µs"),
+        (0.0045, "4.50 ms"),
+        (0.01422, "14.2 ms"),
+        (0.2, "200 ms"),
+        (0.99951, "1.00 s"),
+        (61.0, "61.0 s"),
+    ],
 )
 def test_latency(latency_s: float, said: str) -> None:
     assert lab.latency_text(latency_s) == said

@@ -33,7 +33,7 @@ def lines(app: HeaptopApp) -> list[str]:
 async def test_the_whole_area_is_in_sight() -> None:
     async with app(area()).run_test(size=NARROW) as pilot:
         on = await ready(pilot, "4")
-        assert lines(on)[0] == "0x5be00 " + "█" * 32 + "·" * 32
+        assert lines(on)[0] == "0x5be00 ◉" + "█" * 31 + "·" * 32
         assert lines(on)[1] == "0x5be80 " + "█" * 4 + "·" * 60
         assert len(lines(on)) == 8
         assert said(on, "#cma-scale") == "cell 2 pages"
@@ -129,11 +129,11 @@ async def test_areas_are_switched_and_stay_on_a_refresh() -> None:
     async with stage.run_test(size=NARROW) as pilot:
         on = await ready(pilot, "4", "right_square_bracket", "right")
         assert view_of(on).area == two
-        assert lines(on)[0].startswith("0x100 ████·")
+        assert lines(on)[0].startswith("0x100 █◉██·")
         await pilot.press("f5")
         await until(pilot, lambda: view_of(on).area == changed)
         assert view_of(on).map.cursor == Bit(0, 2)
-        assert lines(on)[0].startswith("0x100 ████████·")
+        assert lines(on)[0].startswith("0x100 █◉██████·")
         await pilot.press("right_square_bracket")
         assert view_of(on).area == area(name="0")
         await pilot.press("left_square_bracket")
@@ -145,7 +145,7 @@ async def test_ranges_have_headings_and_hostile_names_are_printable() -> None:
         on = await ready(pilot, "4")
         assert lines(on) == [
             "range 0  256 KiB at pfn 0x100",
-            "0x100 ████████████████████████████████································",
+            "0x100 ◉███████████████████████████████································",
             "range 1  128 KiB at pfn 0x900",
             "0x900 ████████························",
         ]
