@@ -224,7 +224,12 @@ class CmaArea:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """System-wide memory, where told. `pools_bytes` is what Android's heaps keep back for reuse."""
+    """System-wide memory, where told.
+
+    `pools_bytes` is what Android's heaps keep back for reuse. `cma_free_blocks` are the page allocator's free blocks of
+    migratetype CMA by order (`1 << order` pages each): what of the CMA areas is neither allocated nor lent to movable
+    pages.
+    """
 
     total_bytes: int | None = None
     available_bytes: int | None = None
@@ -233,6 +238,7 @@ class Memory:
     cma_alloc_success: int | None = None
     cma_alloc_fail: int | None = None
     pools_bytes: int | None = None
+    cma_free_blocks: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

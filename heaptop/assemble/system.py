@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import Final
 
 from heaptop.assemble.gaps import NOT_CAPTURED, Gaps
@@ -9,7 +10,7 @@ from heaptop.assemble.processes import PAGE_SIZES
 from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
 from heaptop.model import Memory
-from heaptop.parse import kernel, meminfo, text, vmstat
+from heaptop.parse import kernel, meminfo, pagetypeinfo, text, vmstat
 from heaptop.units import text_of
 
 PAGE_BYTES: Final = 4096
@@ -65,7 +66,17 @@ def memory(files: Mapping[str, Raw], gaps: Gaps) -> Memory:
         cma_alloc_success=counts.get("cma_alloc_success"),
         cma_alloc_fail=counts.get("cma_alloc_fail"),
         pools_bytes=_pools(files, gaps),
+        cma_free_blocks=_cma_free_blocks(files, gaps),
     )
+
+
+def _cma_free_blocks(files: Mapping[str, Raw], gaps: Gaps) -> tuple[int, ...] | None:
+    """The page allocator's free CMA blocks by order, over all zones; None where it has no CMA or stopped counting."""
+    info = gaps.read(files.get("proc/pagetypeinfo"), pagetypeinfo.parse, "/proc/pagetypeinfo")
+    rows = [row for row in info.free if row.migratetype == "CMA"] if info is not None else []
+    if not rows or any(row.capped for row in rows):
+        return None
+    return tuple(map(sum, zip_longest(*(row.counts for row in rows), fillvalue=0)))
 
 
 def _pools(files: Mapping[str, Raw], gaps: Gaps) -> int | None:

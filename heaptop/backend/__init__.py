@@ -1,0 +1,1 @@
+"""Sources of captures: this kernel, the emulator, a recording."""

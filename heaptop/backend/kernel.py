@@ -27,8 +27,11 @@ _FILES: Final = (
     "proc/sys/kernel/random/boot_id",
     "sys/kernel/dma_heap/total_pools_kb",
 )
-_SLOW_FILES: Final = ("proc/pagetypeinfo", "sys/kernel/debug/dma_buf/bufinfo")
-"""Files that hold locks of the whole system while they are read, and may wait for a driver."""
+_SLOW_FILES: Final = ("sys/kernel/debug/dma_buf/bufinfo",)
+"""Files that hold locks of the whole system while they are read, and may wait for a driver.
+
+/proc/pagetypeinfo is left alone: it walks every free list with the zone's lock held and interrupts off.
+"""
 _TREES: Final = {
     "sys/kernel/mm/cma": None,
     "sys/kernel/dmabuf/buffers": None,

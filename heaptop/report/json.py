@@ -29,6 +29,8 @@ SCHEMA: Final = "heaptop/1"
 
 Json = dict[str, object]
 
+_encode: Final = json.JSONEncoder(allow_nan=False).encode
+
 LISTS: Final = ("heaps", "buffers", "processes", "cma")
 """The lists a document can hold, each with its companions: exporters and memory, none, totals, memory."""
 
@@ -67,7 +69,7 @@ def head(snapshot: Snapshot) -> Json:
 
 def dumps(value: Json) -> str:
     """A document as text: a line per key, and a line per item of a list of objects. Ends in a newline."""
-    fields = ",\n".join(f"{json.dumps(key)}: {_field(item)}" for key, item in value.items())
+    fields = ",\n".join(f"{_encode(key)}: {_field(item)}" for key, item in value.items())
     return f"{{\n{fields}\n}}\n"
 
 
@@ -78,8 +80,8 @@ def dumps_line(value: Json) -> str:
 
 def _field(value: object) -> str:
     if not (isinstance(value, list) and value and isinstance(value[0], dict)):
-        return json.dumps(value, allow_nan=False)
-    items = ",\n".join(json.dumps(item, allow_nan=False) for item in value)
+        return _encode(value)
+    items = ",\n".join(map(_encode, value))
     return f"[\n{items}\n]"
 
 
@@ -88,7 +90,7 @@ def _gap(gap: Gap) -> Json:
 
 
 def _provenance(provenance: Provenance) -> Json:
-    return {name: [str(source) for source in provenance[name]] for name in sorted(provenance)}
+    return {name: provenance[name] for name in sorted(provenance)}
 
 
 def _heap(heap: Heap) -> Json:
@@ -182,6 +184,7 @@ def _memory(memory: Memory) -> Json:
         "cma_alloc_success": memory.cma_alloc_success,
         "cma_alloc_fail": memory.cma_alloc_fail,
         "pools_bytes": memory.pools_bytes,
+        "cma_free_blocks": memory.cma_free_blocks,
     }
 
 

@@ -22,6 +22,7 @@ from tests.support import archive
 
 DEBUGFS = "sys/kernel/debug"
 BUFINFO = f"{DEBUGFS}/dma_buf/bufinfo"
+BITMAP = f"{DEBUGFS}/cma/reserved/bitmap"
 
 
 def as_live_tree(capture: Capture, root: Path) -> KernelBackend:
@@ -59,7 +60,7 @@ def test_system_files_of_real_kernels(capture_name: str, tmp_path: Path) -> None
     seen = as_live_tree(replace(recorded, processes=()), tmp_path).capture()
     assert (seen.source, seen.captured_at, seen.processes, seen.processes_seen) == ("kernel", 12.5, (), 0)
     assert [path for path, raw in seen.files.items() if raw != recorded.files.get(path)] == []
-    wanted = ("proc/meminfo", "proc/vmstat", "proc/version", "proc/pagetypeinfo", "proc/mounts", "proc/sys/", BUFINFO)
+    wanted = ("proc/meminfo", "proc/vmstat", "proc/version", "proc/mounts", "proc/sys/", BUFINFO)
     trees = ("sys/kernel/mm/cma/", "sys/kernel/dmabuf/", f"{DEBUGFS}/cma/", "sys/class/dma_heap/")
     for path in [*recorded.files, *recorded.links]:
         if path.startswith((*wanted, *trees)):
@@ -183,8 +184,8 @@ def test_this_machine(holder: subprocess.Popen[bytes], monkeypatch: pytest.Monke
 def test_a_file_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
     put(tmp_path / BUFINFO, b"text")
-    put(tmp_path / "proc/pagetypeinfo", b"text")
-    (tmp_path / "proc/7").mkdir()
+    put(tmp_path / BITMAP, b"text")
+    (tmp_path / "proc/7").mkdir(parents=True)
     (tmp_path / "proc/8").mkdir()
     backend = KernelBackend(str(tmp_path), timeout_s=0.05)
     real = backend._slow._work
@@ -204,7 +205,7 @@ def test_a_file_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
     for _ in range(3):
         seen = backend.capture()
         assert seen.files[BUFINFO] == ReadError("read", errno.ETIMEDOUT)
-        assert seen.files["proc/pagetypeinfo"] == b"text"
+        assert seen.files[BITMAP] == b"text"
         assert [(p.pid, p.table.error) for p in seen.processes] == [(7, ReadError("read", errno.ETIMEDOUT)), (8, None)]
     assert sum(thread.name == "heaptop-reader" for thread in threading.enumerate()) == 2
     gate.set()
