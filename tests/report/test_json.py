@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,24 @@ def test_a_document_has_a_line_per_item() -> None:
     items = [json.loads(line.rstrip(",")) for line in lines if line.startswith('{"inode"')]
     assert [item["inode"] for item in items] == [buffer.inode for buffer in SNAPSHOT.buffers]
     assert report.dumps_line(report.document(SNAPSHOT, report.LISTS)).count("\n") == 1
+
+
+def test_nothing_of_the_model_is_forgotten() -> None:
+    document = json.loads(report.dumps(report.document(SNAPSHOT, report.LISTS)))
+    told = {"id", "process", "fds", "holders", "bitmap"}  # under other names
+    for item, keys in (
+        (SNAPSHOT.memory, document["memory"]),
+        (SNAPSHOT.heaps[0], document["heaps"][0]),
+        (SNAPSHOT.exporters[0], document["exporters"][0]),
+        (SNAPSHOT.buffers[1], document["buffers"][1]),
+        (SNAPSHOT.buffers[1].holders[0], document["buffers"][1]["holders"][0]),
+        (SNAPSHOT.buffers[1].holders[0].fds[0], document["buffers"][1]["holders"][0]["fd_refs"][0]),
+        (SNAPSHOT.buffers[1].holders[1].maps[0], document["buffers"][1]["holders"][1]["maps"][0]),
+        (SNAPSHOT.processes[0], document["processes"][0]),
+        (SNAPSHOT.cma[0], document["cma"][0]),
+        (SNAPSHOT.cma[0].ranges[0], document["cma"][0]["ranges"][0]),
+    ):
+        assert {field.name for field in fields(item)} - told <= keys.keys()
 
 
 def test_free_runs() -> None:
