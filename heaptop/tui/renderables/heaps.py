@@ -11,7 +11,7 @@ from heaptop.tui.renderables.sparkline import sparkline
 from heaptop.tui.renderables.table import Cell, Column
 from heaptop.units import format_size, printable
 
-SECTION = "Other exporters"
+OTHERS, HELD = "Other exporters", "Held by"
 PERCENT_WIDTH = 6
 TREND_WIDTH = 13
 NOT_TOLD = "no source here tells it: exporters share one name on 5.6 to 5.10, or nothing readable lists buffers"
@@ -19,46 +19,26 @@ NOT_TOLD = "no source here tells it: exporters share one name on 5.6 to 5.10, or
 
 @dataclass(frozen=True, slots=True)
 class HeapRow:
-    """A heap, an exporter that is none, or (neither) the title above the exporters. `share` is of all known bytes."""
+    """A row: a heap, an exporter that is none, a kind of holder, or the title above those.
 
-    heap: Heap | None = None
-    exporter: ExporterTotal | None = None
+    `kind` is heap, exporter, held or title. `name` is None where it is not told, `share` is of all known bytes, and
+    `filter_text` shows its buffers (None: there is no such filter). `area_heaps` are all heaps of a CMA heap's area.
+    """
+
+    kind: str
+    name: str | None
+    buffers: int | None = None
+    size_bytes: int | None = None
     share: float | None = None
     trend: tuple[int, ...] = ()
+    filter_text: str | None = None
+    heap: Heap | None = None
     area_heaps: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
         """Its identity over refreshes."""
-        if self.heap is not None:
-            return ("heap", self.heap.name)
-        return ("exporter", self.exporter.name or "") if self.exporter is not None else ("section", "")
-
-    @property
-    def is_section(self) -> bool:
-        """Whether it is the title."""
-        return self.heap is None and self.exporter is None
-
-    @property
-    def name(self) -> str | None:
-        """The heap's or the exporter's name; None where it is not told."""
-        return self.heap.name if self.heap is not None else self.exporter.name if self.exporter is not None else None
-
-    @property
-    def buffers(self) -> int | None:
-        """How many buffers; None where not known."""
-        return self.heap.buffers if self.heap is not None else self.exporter.buffers if self.exporter else None
-
-    @property
-    def size_bytes(self) -> int | None:
-        """Their size; None where not known."""
-        return self.heap.size_bytes if self.heap is not None else self.exporter.size_bytes if self.exporter else None
-
-    @property
-    def filter_text(self) -> str | None:
-        """The filter that shows its buffers; None where there is none."""
-        field = "heap" if self.heap is not None else "exporter"
-        return None if self.name is None else named(field, self.name)
+        return (self.kind, self.name or "")
 
 
 def named(field: str, name: str) -> str:
@@ -71,25 +51,46 @@ def named(field: str, name: str) -> str:
 
 
 def heap_rows(snapshot: Snapshot, history: History, order: Sequence[Heap]) -> tuple[HeapRow, ...]:
-    """Heaps in the given order, then all exporters that are no heaps, largest first."""
+    """Heaps in the given order, then all exporters that are no heaps, largest first, then who holds it all."""
     total = snapshot.size_bytes
     sharing = _areas(snapshot)
     rows = [
         HeapRow(
-            heap=heap,
-            share=_share(heap.size_bytes, total),
-            trend=history.heap_trend_bytes.get(heap.name, ()),
-            area_heaps=sharing.get(heap.cma_area or "", ()),
+            "heap",
+            heap.name,
+            heap.buffers,
+            heap.size_bytes,
+            _share(heap.size_bytes, total),
+            history.heap_trend_bytes.get(heap.name, ()),
+            named("heap", heap.name),
+            heap,
+            sharing.get(heap.cma_area or "", ()),
         )
         for heap in order
     ]
     others = sorted((other for other in snapshot.exporters if not other.is_heap), key=lambda one: -one.size_bytes)
-    if others:
-        rows.append(HeapRow())
-    for other in others:
-        trend = history.exporter_trend_bytes.get(other.name, ())
-        rows.append(HeapRow(exporter=other, share=_share(other.size_bytes, total), trend=trend))
-    return tuple(rows)
+    rows += [HeapRow("title", OTHERS)] if others else []
+    rows += [_exporter_row(other, total, history) for other in others]
+    return (*rows, *_held_rows(snapshot)) if snapshot.buffers else tuple(rows)
+
+
+def _exporter_row(other: ExporterTotal, total: int, history: History) -> HeapRow:
+    trend = history.exporter_trend_bytes.get(other.name, ())
+    shown_by = None if other.name is None else named("exporter", other.name)
+    share = _share(other.size_bytes, total)
+    return HeapRow("exporter", other.name, other.buffers, other.size_bytes, share, trend, shown_by)
+
+
+def _held_rows(snapshot: Snapshot) -> tuple[HeapRow, ...]:
+    """Buffers that processes hold, and those that none is seen to hold: the kernel's own, where all could be read."""
+    total = snapshot.size_bytes
+    orphans = [buffer.size_bytes or 0 for buffer in snapshot.buffers if buffer.is_orphan]
+    count, held = len(snapshot.buffers) - len(orphans), total - sum(orphans)
+    rows = (HeapRow("title", HELD), HeapRow("held", "processes", count, held, _share(held, total), (), "not orphan"))
+    if not orphans:
+        return rows
+    name = "nobody seen" if any("process" in gap.what for gap in snapshot.gaps) else "kernel only"
+    return (*rows, HeapRow("held", name, len(orphans), sum(orphans), _share(sum(orphans), total), (), "orphan"))
 
 
 def _share(size_bytes: int | None, total: int) -> float | None:
@@ -98,13 +99,15 @@ def _share(size_bytes: int | None, total: int) -> float | None:
 
 def name_cell(row: HeapRow, width: int) -> Cell:
     """The name, and for a CMA heap its mark."""
-    if row.heap is None:
-        return row.name if row.name is not None else (("~", "unknown"), (" exporter not told", "dim"))
-    if row.heap.cma_area is None:
-        return row.heap.name
+    if row.name is None:
+        return (("~", "unknown"), (" exporter not told", "dim"))
+    if row.filter_text == "orphan":
+        return (("? ", "orphan"), (row.name, "orphan"))
+    if row.heap is None or row.heap.cma_area is None:
+        return row.name
     shared = "  (CMA, shared area)" if len(row.area_heaps) > 1 else "  (CMA)"
-    fits = len(printable(row.heap.name)) + len(shared) <= width
-    return ((row.heap.name, ""), (shared if fits else "  (CMA)", "cma"))
+    fits = len(printable(row.name)) + len(shared) <= width
+    return ((row.name, ""), (shared if fits else "  (CMA)", "cma"))
 
 
 def buffers_cell(row: HeapRow, _width: int) -> Cell:
@@ -142,18 +145,10 @@ COLUMNS: tuple[Column[HeapRow], ...] = (
 
 
 def sum_lines(snapshot: Snapshot) -> tuple[Line, ...]:
-    """Who holds it all, and what of CMA and of the heaps' pools is in use."""
-    orphans = [buffer for buffer in snapshot.buffers if buffer.is_orphan]
-    orphan_bytes = sum(buffer.size_bytes or 0 for buffer in orphans)
-    held_bytes = snapshot.size_bytes - orphan_bytes
-    held: Line = (("Held by  ", "dim"), (f"processes {format_size(held_bytes)}", "strong"))
-    if orphans:
-        plural = "" if len(orphans) == 1 else "s"
-        held += ((" · ", "dim"), ("? ", "orphan"))
-        held += ((f"kernel only {format_size(orphan_bytes)} in {len(orphans)} buffer{plural}", "orphan"),)
+    """What of CMA and of the heaps' pools is in use; heaps that share an area."""
     pools = snapshot.memory.pools_bytes
     pool: Line = (("Pools  ", "dim"), (format_size(pools), "unknown" if pools is None else "strong"))
-    return (held, (*pool, ("   ", ""), *cma_sum(snapshot)), *_shared_lines(snapshot))
+    return ((*pool, ("   ", ""), *cma_sum(snapshot)), *_shared_lines(snapshot))
 
 
 def _areas(snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
@@ -194,18 +189,29 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return None if None in known else sum(value for value in known if value is not None)
 
 
+ABOUT: Mapping[str, str] = {
+    OTHERS: "Buffers that no heap gave: drm, udmabuf, cameras, codecs…",
+    HELD: "Each buffer counts once, whoever and however many hold it.",
+    "processes": "An fd or a mapping of at least one process refers to them.",
+    "kernel only": "No fd and no mapping of any process refers to them: in flight in a socket, in an io_uring table, "
+    "a GEM handle, an attachment, or a kernel driver's own.",
+    "nobody seen": "No visible fd or mapping refers to them, but not every process could be read (gaps).",
+}
+
+
 def details(row: HeapRow, snapshot: Snapshot) -> list[Line]:
     """All that is known of a row, exact, each with the source that told it."""
     if row.heap is not None:
         return _heap_details(row, row.heap, snapshot)
-    if row.exporter is None:
-        return [((SECTION, "strong"),), (), (("Buffers that no heap gave: drm, udmabuf, cameras, codecs…", "dim"),)]
-    other = row.exporter
-    lines: list[Line] = [((other.name or "~", "strong"), ("  exporter", "dim")), ()]
-    lines += _fact("buffers", f"{other.buffers:,}", ("derived",))
-    lines += _fact("size", _exact(other.size_bytes), ("derived",))
-    lines += [(), (("sums of the buffers whose exporter is this", "dim"),)]
-    return [*lines, (), (("Enter", "strong"), ("  its buffers", "dim"))]
+    name = row.name or "~"
+    if row.kind == "title":
+        return [((name, "strong"),), (), ((ABOUT[name], "dim"),)]
+    lines: list[Line] = [((name, "strong"), (f"  {row.kind}" if row.kind == "exporter" else "", "dim")), ()]
+    lines += _fact("buffers", None if row.buffers is None else f"{row.buffers:,}", ("derived",))
+    lines += _fact("size", None if row.size_bytes is None else _exact(row.size_bytes), ("derived",))
+    about = "sums of the buffers with this exporter" if row.kind == "exporter" else ABOUT[name]
+    enter: list[Line] = [] if row.filter_text is None else [(), (("Enter", "strong"), ("  its buffers", "dim"))]
+    return [*lines, (), ((about, "dim"),), *enter]
 
 
 def _heap_details(row: HeapRow, heap: Heap, snapshot: Snapshot) -> list[Line]:

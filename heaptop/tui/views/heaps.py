@@ -45,8 +45,8 @@ class HeapsView(TableView[HeapRow]):
         return row.key
 
     def whole(self, row: HeapRow) -> Line | None:
-        """The title above the exporters that are no heaps."""
-        return ((heaps.SECTION, "dim"),) if row.is_section else None
+        """A title."""
+        return ((row.name or "", "dim"),) if row.kind == "title" else None
 
     def explain(self, row: HeapRow, column: str) -> str:
         """Why a number is not known."""

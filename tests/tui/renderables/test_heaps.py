@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from heaptop.analysis.filter import compile_filter
@@ -59,11 +61,13 @@ def test_heaps_then_other_exporters_by_size() -> None:
         ("heap", "reserved"),
         ("heap", "default_cma_region"),
         ("heap", "old"),
-        ("section", ""),
+        ("title", "Other exporters"),
         ("exporter", "udmabuf"),
         ("exporter", ""),
+        ("title", "Held by"),
+        ("held", "processes"),
+        ("held", "kernel only"),
     ]
-    assert [row.is_section for row in rows()].index(True) == 4
 
 
 def test_no_section_without_other_exporters() -> None:
@@ -72,7 +76,7 @@ def test_no_section_without_other_exporters() -> None:
 
 
 def test_cells() -> None:
-    system, reserved, default, untold, _, udmabuf, nobody = rows()
+    system, reserved, default, untold, _, udmabuf, nobody, _, processes, kernel = rows()
     assert drawn(system) == [
         "system              ",
         "                   2",
@@ -86,6 +90,28 @@ def test_cells() -> None:
     assert drawn(untold) == ["old                 ", *["                   ~"] * 2, "~                   ", " " * 20]
     assert drawn(udmabuf)[3] == "███████         50 %"
     assert drawn(nobody)[0] == "~ exporter not told "
+    assert drawn(processes)[:3] == ["processes           ", "                   3", "            7.00 MiB"]
+    assert drawn(kernel)[:3] == ["? kernel only       ", "                   2", "            1.00 MiB"]
+
+
+def test_who_holds_them_has_a_filter() -> None:
+    *_, processes, kernel = rows()
+    for row, count in ((processes, 3), (kernel, 2)):
+        assert row.filter_text is not None
+        assert sum(map(compile_filter(row.filter_text).matches, seen().buffers)) == count
+
+
+def test_nobody_seen_where_processes_could_not_be_read() -> None:
+    gaps = (Gap("fd tables of 3 of 40 processes", "EACCES", "run as root"),)
+    unread = replace(seen(), gaps=gaps)
+    kernel = heaps.heap_rows(unread, update(unread).history, ())[-1]
+    assert kernel.name == "nobody seen"
+    assert "not every process could be read" in text(heaps.details(kernel, unread))[-3]
+
+
+def test_all_held_has_no_second_row() -> None:
+    held = snapshot(buffers=(buffer(1, 1, "system"),))
+    assert [row.name for row in heaps.heap_rows(held, update(held).history, ())] == ["Held by", "processes"]
 
 
 def test_a_narrow_share_keeps_its_number() -> None:
@@ -101,7 +127,6 @@ def test_nothing_has_no_share() -> None:
 
 def test_sums() -> None:
     assert text(heaps.sum_lines(seen())) == [
-        "Held by  processes 7.00 MiB · ? kernel only 1.00 MiB in 2 buffers",
         "Pools  ~   CMA  1.45 MiB of 4.00 MiB, largest hole 1.47 MiB",
         "default_cma_region and reserved share one CMA area: it is counted once",
     ]
@@ -110,7 +135,6 @@ def test_sums() -> None:
 def test_sums_over_areas_and_without() -> None:
     two = snapshot(cma=(area(), area(name="other", count_pages=1024)), memory=Memory(pools_bytes=5 * MIB))
     assert text(heaps.sum_lines(two)) == [
-        "Held by  processes 0 B",
         "Pools  5.00 MiB   CMA  2.91 MiB of 8.00 MiB in 2 areas, largest hole 1.47 MiB",
     ]
     told = snapshot(memory=Memory(cma_total_bytes=64 * MIB, cma_free_bytes=3 * MIB))
@@ -125,7 +149,7 @@ def test_an_area_without_figures_makes_no_false_sum() -> None:
 
 
 def test_details_name_their_sources() -> None:
-    system, reserved, _, untold, section, udmabuf, _ = rows()
+    system, reserved, _, untold, section, udmabuf, *_ = rows()
     assert " size     3,145,728 bytes, 3.00 MiB  bufinfo, fdinfo" in text(heaps.details(system, seen()))
     assert " device   250:0" in text(heaps.details(system, seen()))
     assert " mode     0600" in text(heaps.details(system, seen()))
@@ -138,24 +162,19 @@ def test_details_name_their_sources() -> None:
 
 
 @pytest.mark.parametrize("name", ["system", "[/x]", "a,b", "a\nb", 'a"b', "it's", "(", "size>1", "not", ""])
-def test_the_filter_of_a_heap_finds_its_buffers(name: str) -> None:
-    mine, other = buffer(1, 1, name), buffer(2, 1, f"{name}2")
-    for row in (HeapRow(heap=Heap(name, name, 1, 1, None)), HeapRow(exporter=ExporterTotal(name, 1, 1, is_heap=False))):
-        assert row.filter_text is not None
-        found = compile_filter(row.filter_text)
-        assert found.matches(mine)
-        assert not found.matches(other)
+@pytest.mark.parametrize("field", ["heap", "exporter"])
+def test_the_filter_of_a_name_finds_its_buffers(field: str, name: str) -> None:
+    found = compile_filter(heaps.named(field, name))
+    assert found.matches(buffer(1, 1, name))
+    assert not found.matches(buffer(2, 1, f"{name}2"))
 
 
 def test_a_name_with_both_quotes_still_makes_a_filter() -> None:
-    row = HeapRow(heap=Heap("a\"b'c", None, 1, 1, None))
-    assert row.filter_text is not None
-    assert compile_filter(row.filter_text).matches(buffer(1, 1, "a\"b'c"))
+    assert compile_filter(heaps.named("heap", "a\"b'c")).matches(buffer(1, 1, "a\"b'c"))
 
 
 def test_no_filter_where_no_name() -> None:
-    assert HeapRow().filter_text is None
-    assert HeapRow(exporter=NOBODY).filter_text is None
+    assert [row.name for row in rows() if row.filter_text is None] == ["Other exporters", None, "Held by"]
 
 
 def test_unknown_is_explained() -> None:

@@ -65,10 +65,20 @@ async def test_rows_by_size_and_hostile_names_made_printable() -> None:
 
 async def test_sums_below() -> None:
     async with app().run_test(size=NARROW) as pilot:
-        text = said(await ready(pilot, "1"), "#heaps-sums")
-        assert "processes 24.0 MiB · ? kernel only 512 KiB in 1 buffer\n" in text
-        assert "CMA  1.45 MiB of 4.00 MiB, largest hole 1.47 MiB" in text
-        assert "reserved and default_cma_region share one CMA area: it is counted once" in text
+        on = await ready(pilot, "1")
+        assert said(on, "#heaps-sums").splitlines() == [
+            "Pools  ~   CMA  1.45 MiB of 4.00 MiB, largest hole 1.47 MiB",
+            "reserved and default_cma_region share one CMA area: it is counted once",
+        ]
+        assert lines(on)[7] == "Held by"
+        assert lines(on)[9].split()[:5] == ["?", "kernel", "only", "1", "512"]
+
+
+async def test_enter_shows_what_only_the_kernel_holds() -> None:
+    async with app().run_test(size=NARROW) as pilot:
+        on = await ready(pilot, "1", "end", "enter")
+        assert on.filter is not None
+        assert on.filter.text == "orphan"
 
 
 async def test_enter_shows_the_buffers_of_the_heap() -> None:
@@ -82,8 +92,8 @@ async def test_enter_shows_the_buffers_of_the_heap() -> None:
 
 async def test_enter_on_the_section_does_nothing() -> None:
     async with app().run_test(size=NARROW) as pilot:
-        on = await ready(pilot, "1", "end", "up", "enter")
-        assert view_of(on).table.cursor_key == ("section", "")
+        on = await ready(pilot, "1", "end", "up", "up", "enter")
+        assert view_of(on).table.cursor_key == ("title", "Held by")
         assert on.filter is None
 
 
@@ -93,7 +103,7 @@ async def test_a_refresh_keeps_the_cursor_on_its_heap() -> None:
         on = await ready(pilot, "1", "down")
         assert view_of(on).table.cursor_key == ("heap", "reserved")
         await pilot.press("f5")
-        await until(pilot, lambda: len(view_of(on).table.rows) == 7)
+        await until(pilot, lambda: len(view_of(on).table.rows) == 10)
         assert view_of(on).table.cursor_key == ("heap", "reserved")
 
 
