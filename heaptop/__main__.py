@@ -5,9 +5,12 @@ import sys
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    from heaptop.cli.main import main as run
+    try:
+        from heaptop.cli.main import main as run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules were still being loaded
+        return 130
 
 
 if __name__ == "__main__":

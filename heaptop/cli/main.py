@@ -11,6 +11,7 @@ from heaptop.cli import parser
 from heaptop.cli.output import emit
 from heaptop.cli.parser import Options
 from heaptop.errors import Exit, FilterError, HeaptopError
+from heaptop.report.table import width_of
 from heaptop.units import printable
 
 
@@ -103,7 +104,8 @@ def _discard_stdout() -> None:
 def _complain(error: HeaptopError, options: Options | None) -> int:
     lines = [f"heaptop: {printable(str(error))}"]
     if isinstance(error, FilterError) and options is not None and options.filter is not None:
-        lines += [f"  {printable(options.filter)}", "  " + " " * len(printable(options.filter[: error.position])) + "^"]
+        before = printable(options.filter[: error.position])
+        lines += [f"  {printable(options.filter)}", "  " + " " * width_of(before) + "^"]
     _discard_stdout()
     with suppress(OSError):  # nobody reads stderr: the exit code still tells
         sys.stderr.write("\n".join(lines) + "\n")

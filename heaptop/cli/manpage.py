@@ -68,7 +68,7 @@ def page() -> str:
         ".SH EXIT STATUS",
         *(_item(str(code), text) for code, text in EXIT_CODES),
         ".SH ENVIRONMENT",
-        _item("NO_COLOR", "no colour, whatever its value"),
+        _item("NO_COLOR", "no colour, where it is not empty"),
         _item("TERM", "dumb: no colour, and no app"),
         ".SH EXAMPLES",
         *(_item(command, text) for command, text in _EXAMPLES),
