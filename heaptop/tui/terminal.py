@@ -9,13 +9,13 @@ from textual.filter import LineFilter
 
 _ASCII = str.maketrans(
     {
-        **dict.fromkeys("█▉▊▋▓", "#"), **dict.fromkeys("▌▍▎▏▒", "="), **dict.fromkeys("░", "."),
+        **dict.fromkeys("█▉▊▋", "#"), "▓": "+", **dict.fromkeys("▌▍▎▏▒", "="), "░": ":",
         **dict.fromkeys("▁▂", "_"), **dict.fromkeys("▃▄", "-"), **dict.fromkeys("▅▆", "="), **dict.fromkeys("▇", "#"),
         **dict.fromkeys("│┃┆▕▎║", "|"), **dict.fromkeys("─━┄═▔", "-"), **dict.fromkeys("┌┐└┘├┤┬┴┼╭╮╰╯╔╗╚╝", "+"),
         **dict.fromkeys("▲↑△", "^"), **dict.fromkeys("▼▾↓▽", "v"), **dict.fromkeys("▸▶→►", ">"),
         **dict.fromkeys("◂◀←", "<"),
         **dict.fromkeys("●◉•✓", "*"), **dict.fromkeys("○◌", "o"), "·": "-", "…": "~", "–": "-", "—": "-",
-        **dict.fromkeys("×✕✗", "x"), "⏎": "<", "“": '"', "”": '"', "‘": "'", "’": "'",
+        **dict.fromkeys("×✕✗", "x"), "⏎": "<", "µ": "u", "“": '"', "”": '"', "‘": "'", "’": "'",
     }
 )  # fmt: skip
 

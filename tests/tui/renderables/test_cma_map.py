@@ -6,6 +6,9 @@ from hypothesis import strategies as st
 
 from heaptop.analysis.occupancy import Run
 from heaptop.tui.renderables.cma_map import (
+    ROOM,
+    SHADES,
+    UNKNOWN,
     Bit,
     MapLayout,
     Row,
@@ -17,6 +20,7 @@ from heaptop.tui.renderables.cma_map import (
     shade,
     stretches,
 )
+from heaptop.tui.terminal import to_ascii
 from tests.tui.stage import area
 
 
@@ -29,6 +33,10 @@ def text(stretches_: tuple[Stretch, ...]) -> str:
 )
 def test_shade(used: int, glyph: str) -> None:
     assert shade(used, 16) == glyph
+
+
+def test_shades_are_told_apart_in_ascii() -> None:
+    assert to_ascii(SHADES + ROOM + UNKNOWN) == "-:=+#o~"
 
 
 def test_a_row_of_pages() -> None:

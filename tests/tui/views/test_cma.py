@@ -239,6 +239,17 @@ async def test_it_fits_any_screen() -> None:
             await pilot.press("plus", "down", "right_square_bracket")
 
 
+async def test_another_theme_gives_other_colours() -> None:
+    async with app(area()).run_test(size=NARROW) as pilot:
+        on = await ready(pilot, "4")
+        dark = view_of(on).map.render_line(0)
+        on.theme = "heaptop-light"
+        await pilot.pause()
+        light = view_of(on).map.render_line(0)
+        assert dark.text == light.text
+        assert [segment.style for segment in dark] != [segment.style for segment in light]
+
+
 def seen() -> Snapshot:
     used = [(n * 1637 % 16000, 5 + n * n % 190) for n in range(60)]
     flags = 0
