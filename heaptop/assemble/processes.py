@@ -186,7 +186,10 @@ class _Reader:
         return user.vmsize * 1024 // pages if pages and user.vmsize * 1024 / pages in PAGE_SIZES else None
 
     def _vmas(self) -> tuple[Vma, ...]:
+        """All mappings. A leader that has ended has none: the threads that live on still have the memory."""
         raw = self._process.files.get("maps")
+        if raw == b"":
+            raw = next((text for task in self._process.tasks if (text := task.files.get("maps"))), raw)
         if isinstance(raw, bytes):
             try:
                 found = maps.dmabufs(raw)

@@ -65,9 +65,9 @@ class ProcScan:
     def _process(self, pid: int, folder: int) -> ProcessCapture | None:
         table, is_holder = self._table(folder)
         maps = read_file("maps", folder)
-        tasks = tuple(self._tasks(pid, folder, table)) if table.error is None else ()
-        is_holder |= any(self._holds(task.table) for task in tasks)
-        is_without_memory = maps == b""  # a kernel thread or zombie, which holds nothing
+        is_without_memory = maps == b""  # a kernel thread, or a leader that has ended: what is held its threads hold
+        tasks = tuple(self._tasks(pid, folder, table, is_without_memory)) if table.error is None else ()
+        is_holder |= any(self._holds(task.table) or task.files.get("maps") for task in tasks)
         if isinstance(maps, bytes):
             is_mapper = self.needle in maps
             maps = maps if is_mapper else b""
@@ -111,8 +111,8 @@ class ProcScan:
             isinstance(raw, bytes) and self.needle in raw for raw in table.fdinfo.values()
         )
 
-    def _tasks(self, pid: int, folder: int, table: FdTable) -> Iterator[TaskCapture]:
-        """Threads whose fd table is their own, each such table once."""
+    def _tasks(self, pid: int, folder: int, table: FdTable, is_leader_gone: bool) -> Iterator[TaskCapture]:
+        """Threads whose fd table is their own, each such table once; with `maps` where the leader has none."""
         known = [(pid, table)]
         for tid in other_threads(folder, pid):
             shared = [self._share(other, tid) for other, _ in known]
@@ -124,12 +124,16 @@ class ProcScan:
                         continue  # the cheap sign of a shared table
                     own, _ = self._table(inner)
                     comm = read_file("comm", inner)
+                    maps = read_file("maps", inner) if is_leader_gone else None
             except OSError:
                 continue  # ended meanwhile
             is_same = None in shared and any(own.links == each.links for _, each in known)
             if own.error is None and comm is not None and not is_same:
                 known.append((tid, own))
-                yield TaskCapture(tid, MappingProxyType({"comm": comm}), own)
+                files: dict[str, Raw] = {"comm": comm}
+                if isinstance(maps, bytes) and self.needle in maps:
+                    files["maps"] = maps
+                yield TaskCapture(tid, MappingProxyType(files), own)
 
     def _share(self, one: int, other: int) -> bool | None:
         """Whether two tasks share one fd table; None where only a look at both can tell."""

@@ -265,11 +265,12 @@ def test_reading_leaves_no_descriptor(child: subprocess.Popen[bytes]) -> None:
 
 
 def test_the_leader_has_ended_but_a_thread_holds() -> None:
-    """After pthread_exit in main, /proc/PID/fd is empty and the table is the threads'."""
+    """After pthread_exit in main, /proc/PID/fd and maps are empty: table and memory are the threads'."""
     code = (
-        "import ctypes, os, threading\n"
+        "import ctypes, mmap, os, threading\n"
         "def hold():\n"
         "  os.dup2(os.memfd_create('heaptop-scan-test:left'), 60)\n"
+        "  os.ftruncate(60, 4096); held = mmap.mmap(60, 4096)\n"
         "  print(flush=True); threading.Event().wait()\n"
         "threading.Thread(target=hold).start()\n"
         "ctypes.CDLL(None).syscall(60, 0)\n"
@@ -285,3 +286,7 @@ def test_the_leader_has_ended_but_a_thread_holds() -> None:
     assert found is not None
     targets = {link.fd: link.target for table in (found.table, *(t.table for t in found.tasks)) for link in table.links}
     assert b"heaptop-scan-test:left" in targets[60]
+    assert found.files["maps"] == b""
+    (maps,) = [task.files["maps"] for task in found.tasks]
+    assert isinstance(maps, bytes)
+    assert b"heaptop-scan-test:left" in maps
