@@ -70,8 +70,9 @@ struct report {
 
 static int report_pipe[2];
 static const char *way; /* of this process */
+static char comm[16]; /* of this process: its main thread's */
 static char cma_heap[64]; /* empty: none */
-static struct report told[64]; /* by this process, for those who inherit it */
+static struct report told[64]; /* by this process, for those who have it as well */
 static int told_count;
 
 /* ---- saying */
@@ -84,20 +85,30 @@ static void die(const char *what)
 
 static void send_report(struct report report)
 {
-	report.pid = getpid();
-	report.tid = gettid();
+	char self[64] = "";
+
+	/* as the tests see them, whatever namespace this one is in */
+	if (readlink("/proc/thread-self", self, sizeof self - 1) < 0 || sscanf(self, "%d/task/%d", &report.pid, &report.tid) != 2)
+		die("/proc/thread-self");
 	report.uid = getuid();
 	snprintf(report.way, sizeof report.way, "%s", way);
-	prctl(PR_GET_NAME, report.comm);
+	if (gettid() == getpid())
+		prctl(PR_GET_NAME, comm);
+	memcpy(report.comm, comm, sizeof comm);
 	if (write(report_pipe[1], &report, sizeof report) != sizeof report)
 		die("report");
 }
 
-static void tell(struct report report)
+static void note(struct report report)
 {
 	if (told_count == sizeof told / sizeof *told)
 		die("too much to tell");
 	told[told_count++] = report;
+}
+
+static void tell(struct report report)
+{
+	note(report);
 	send_report(report);
 }
 
@@ -106,11 +117,17 @@ static void tell_fd(const struct buffer *buffer, int fd)
 	tell((struct report){ .kind = FD, .fd = fd, .buffer = *buffer });
 }
 
-static void tell_map(const struct buffer *buffer, char *start, size_t length, size_t offset, const char *perms)
+static struct report mapping(const struct buffer *buffer, char *start, size_t length, size_t offset, const char *perms)
 {
 	struct report report = { .kind = MAP, .start = (unsigned long)start, .length = length, .offset = offset, .buffer = *buffer };
+
 	snprintf(report.perms, sizeof report.perms, "%s", perms);
-	tell(report);
+	return report;
+}
+
+static void tell_map(const struct buffer *buffer, char *start, size_t length, size_t offset, const char *perms)
+{
+	tell(mapping(buffer, start, length, offset, perms));
 }
 
 static void tell_hidden(const struct buffer *buffer)
@@ -118,7 +135,7 @@ static void tell_hidden(const struct buffer *buffer)
 	tell((struct report){ .kind = HIDDEN, .buffer = *buffer });
 }
 
-/* A forked child, or a thread that has a table of its own, holds what it was born with. */
+/* A forked child, or a thread that has a table of its own, holds what it was born with; a survivor all that is noted. */
 static void tell_inherited(int maps)
 {
 	for (int i = 0; i < told_count; i++)
@@ -252,7 +269,7 @@ static void socket_pair(int *pair)
 }
 
 /* 0 in the child, which ends with its parent. `flags` as for clone(2); 0 is fork(). */
-static int child(const char *comm, int flags)
+static int child(const char *name, int flags)
 {
 	pid_t pid = syscall(SYS_clone, SIGCHLD | flags, NULL, NULL, NULL, NULL);
 
@@ -260,7 +277,7 @@ static int child(const char *comm, int flags)
 		die("clone");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		prctl(PR_SET_NAME, comm);
+		prctl(PR_SET_NAME, name);
 	}
 	return pid;
 }
@@ -380,6 +397,39 @@ static void thread_table(void)
 	if (pthread_create(&thread, NULL, own_table, NULL))
 		die("pthread_create");
 	stay();
+}
+
+static void *survive(void *unused)
+{
+	tell_inherited(1);
+	ready();
+	stay();
+	return unused;
+}
+
+/* The main thread ends and the process lives on: a zombie in /proc that has neither fds nor maps, but for its threads'. */
+static void dead_leader(void)
+{
+	pthread_t thread;
+	struct buffer buffer = allocate(SYSTEM, 28 * KIB, "dead leader's");
+
+	note((struct report){ .kind = FD, .fd = buffer.fd, .buffer = buffer });
+	note(mapping(&buffer, map(&buffer, 28 * KIB, 0, PROT_READ), 28 * KIB, 0, "r--s"));
+	prctl(PR_GET_NAME, comm);
+	if (pthread_create(&thread, NULL, survive, NULL))
+		die("pthread_create");
+	syscall(SYS_exit, 0);
+}
+
+static void namespaces(void)
+{
+	if (child("in-namespaces", CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC))
+		stay();
+	struct buffer buffer = hold(SYSTEM, 48 * KIB, "in namespaces");
+	tell_map(&buffer, map(&buffer, 48 * KIB, 0, PROT_READ), 48 * KIB, 0, "r--s");
+	ready(); /* who is in a chroot without /proc knows nothing of itself */
+	if (chroot("/sys") || chdir("/"))
+		die("chroot");
 }
 
 static void io_uring(void)
@@ -613,7 +663,7 @@ static void cma_fragments(void)
 static const struct actor {
 	const char *way;
 	void (*start)(void);
-	int ready_by_thread;
+	int says_ready; /* itself */
 } ACTORS[] = {
 	{ "one_fd", one_fd, 0 },
 	{ "two_fds", two_fds, 0 },
@@ -625,6 +675,8 @@ static const struct actor {
 	{ "passed_on", passed_on, 0 },
 	{ "in_flight", in_flight, 0 },
 	{ "thread_table", thread_table, 1 },
+	{ "dead_leader", dead_leader, 1 },
+	{ "namespaces", namespaces, 1 },
 	{ "io_uring", io_uring, 0 },
 	{ "attached", attached, 0 },
 	{ "gem_handle", gem_handle, 0 },
@@ -648,7 +700,7 @@ static void act(const struct actor *actor)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO); /* the parent's alone, so that its reader sees the end */
 	actor->start();
-	if (!actor->ready_by_thread)
+	if (!actor->says_ready)
 		ready();
 	stay();
 }

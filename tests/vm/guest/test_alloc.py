@@ -74,3 +74,11 @@ def test_the_heap_refuses(before: frozenset[int]) -> None:
     assert done.returncode == 3
     assert json.loads(done.stdout)["errno"] == 12
     assert frozenset(bufinfo()) == before
+
+
+def test_a_plain_user_is_refused(before: frozenset[int], plain_user: int) -> None:
+    done = run_heaptop("alloc", "system", "4K", uid=plain_user)
+    assert done.returncode == 3
+    assert "Permission denied" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert frozenset(bufinfo()) == before

@@ -15,6 +15,8 @@ WAYS = (
     "passed_on",
     "in_flight",
     "thread_table",
+    "dead_leader",
+    "namespaces",
     "io_uring",
     "attached",
     "gem_handle",
@@ -109,8 +111,8 @@ class Truth:
         return frozenset(hold.inode for hold in self.holds if way in {None, hold.way})
 
     def comms(self) -> Mapping[int, bytes]:
-        """A process's name is its main thread's."""
-        return {hold.pid: hold.comm for hold in self.holds if hold.tid == hold.pid}
+        """Names of the processes."""
+        return {hold.pid: hold.comm for hold in self.holds}
 
     def _buffer(self, holds: list[Hold]) -> TrueBuffer:
         first = holds[0]
