@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from heaptop.analysis.occupancy import Fit, free_runs_by_order, run_at
-from heaptop.model import CmaArea, Gap
+from heaptop.model import CmaArea, Gap, Snapshot
 from heaptop.tui.renderables.cma_map import Bit
 from heaptop.units import format_size, parse_size, printable
 
@@ -20,12 +20,11 @@ STRONG = "bold"
 
 LEGEND = "█ used ▒ part · free   "
 
-NO_AREA = """\
-No CMA area is known here.
+NO_AREA = """
 
 A CMA area is memory that the kernel sets aside at boot for contiguous buffers (cma= on its command line, or a
-shared-dma-pool with "reusable" in the device tree). This kernel has none, or nothing readable tells of it:
-debugfs /sys/kernel/debug/cma (CONFIG_CMA_DEBUGFS, root) or sysfs /sys/kernel/mm/cma (CONFIG_CMA_SYSFS)."""
+shared-dma-pool with "reusable" in the device tree). Areas are told by debugfs /sys/kernel/debug/cma
+(CONFIG_CMA_DEBUGFS, root) and by sysfs /sys/kernel/mm/cma (CONFIG_CMA_SYSFS, 5.13 on)."""
 
 
 class Request(NamedTuple):
@@ -168,13 +167,26 @@ def no_bitmap_spans(area: CmaArea, gaps: Sequence[Gap], page_bytes: int) -> Span
     ]
     spans: list[Span] = [("No map: the bitmap of this area is not readable here.\n\n", STRONG)]
     spans += [span for name, value in figures for span in ((f"{name:<28}", LABEL), (f"{value}\n", ""))]
-    told = [gap for gap in gaps if "cma" in f"{gap.what} {gap.why}".lower() or "debugfs" in gap.what.lower()]
-    for gap in told:
-        spans.append((f"\n~ {printable(gap.what)}: {printable(gap.why)}", "$orphan"))
-        if gap.remedy:
-            spans.append((f"\n  {printable(gap.remedy)}", ""))
-    if not told:
-        spans.append(("\nBitmaps are in debugfs: CONFIG_CMA_DEBUGFS, /sys/kernel/debug/cma, readable by root.", ""))
+    told = _gap_spans(gaps)
+    why = "\nBitmaps are in debugfs: CONFIG_CMA_DEBUGFS, /sys/kernel/debug/cma, readable by root."
+    return (*spans, *(told or ((why, ""),)))
+
+
+def no_area_spans(snapshot: Snapshot) -> Spans:
+    """No area at all: whether there is CMA memory all the same, what an area is, and where areas are told."""
+    total = snapshot.memory.cma_total_bytes
+    what = "No CMA area is known here." if not total else f"{format_size(total)} of CMA (meminfo), but no area is told."
+    told = _gap_spans(snapshot.gaps)
+    return ((what, STRONG), (NO_AREA, ""), *((("\n", ""), *told) if told else ()))
+
+
+def _gap_spans(gaps: Sequence[Gap]) -> Spans:
+    """Those of the gaps that have to do with CMA."""
+    spans: list[Span] = []
+    for gap in gaps:
+        if "cma" in f"{gap.what} {gap.why}".lower() or "debugfs" in gap.what.lower():
+            spans.append((f"\n~ {printable(gap.what)}: {printable(gap.why)}", "$orphan"))
+            spans += [(f"\n  {printable(gap.remedy)}", "")] if gap.remedy else []
     return tuple(spans)
 
 

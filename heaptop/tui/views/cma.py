@@ -129,16 +129,16 @@ class CmaView(View):
         self._draw_area()
 
     def _draw_area(self) -> None:
-        area = self.area
+        area, update = self.area, self.shell.update
         no_map = area is None or not any(part.bitmap is not None and part.count_pages for part in area.ranges)
         self.set_class(area is None, "no-area")
         self.set_class(no_map, "no-map")
         said = self.query_one("#cma-said", Static)
         if area is None:
-            said.update(cma_text.NO_AREA)
+            if update is not None:
+                said.update(content(cma_text.no_area_spans(update.snapshot)))
             return
         if no_map:
-            update = self.shell.update
             gaps = update.snapshot.gaps if update is not None else ()
             said.update(content(cma_text.no_bitmap_spans(area, gaps, self._page_bytes)))
         else:

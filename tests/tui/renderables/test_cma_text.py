@@ -1,11 +1,11 @@
 import pytest
 
 from heaptop.analysis.occupancy import fit
-from heaptop.model import CmaArea, CmaRange, Gap
+from heaptop.model import CmaArea, CmaRange, Gap, Memory
 from heaptop.tui.renderables import cma_text
 from heaptop.tui.renderables.cma_map import Bit
 from heaptop.tui.renderables.cma_text import Request, plain, request_of
-from tests.tui.stage import area
+from tests.tui.stage import area, snapshot
 
 PAGE = 4096
 TWO_RANGES = CmaArea(
@@ -130,3 +130,13 @@ def test_no_bitmap_is_explained_with_its_gap() -> None:
 
 def test_scale() -> None:
     assert (cma_text.scale_text(1), cma_text.scale_text(4096)) == ("cell 1 page", "cell 4,096 pages")
+
+
+def test_no_area() -> None:
+    assert plain(cma_text.no_area_spans(snapshot(memory=Memory()))).startswith(
+        "No CMA area is known here.\n\nA CMA area is"
+    )
+    gap = Gap("sys/kernel/debug/cma", "EACCES", "run as root")
+    told = plain(cma_text.no_area_spans(snapshot(memory=Memory(cma_total_bytes=64 << 20), gaps=(gap,))))
+    assert told.startswith("64.0 MiB of CMA (meminfo), but no area is told.")
+    assert told.endswith("\n\n~ sys/kernel/debug/cma: EACCES\n  run as root")
