@@ -52,3 +52,59 @@ class Allocator(Protocol):
         Raises:
             AllocationError: with the heap's errno; ENOENT for an unknown heap.
         """
+
+
+Span = tuple[int, int]
+"""A part of a buffer: offset and length, in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class FdAt:
+    """A descriptor in the table of process `pid`, or in that of its thread `tid`, which has one of its own."""
+
+    pid: int
+    fd: int
+    tid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapAt:
+    """A mapping of process `pid`, from `start` to `end`."""
+
+    pid: int
+    start: int
+    end: int
+
+
+Way = FdAt | MapAt
+"""A way to a buffer, as a capture shows it: by the time it is gone it may lead elsewhere, or nowhere."""
+
+
+class Content(Protocol):
+    """A buffer that is open for reading, which holds it. May be used from any thread; see backend/content.py."""
+
+    @property
+    def size_bytes(self) -> int:
+        """All of it."""
+
+    def read(self, spans: Sequence[Span]) -> tuple[bytes, ...]:
+        """The bytes of each span, read at one moment (one pair of SYNCs); less where the buffer ends before.
+
+        Raises:
+            SourceError: it cannot be read, or not in time.
+        """
+
+    def close(self) -> None:
+        """Let go of the buffer. May be called twice."""
+
+
+@runtime_checkable
+class ContentReader(Backend, Protocol):
+    """A backend whose buffers can be looked into."""
+
+    def open_content(self, inode: int, ways: Sequence[Way]) -> Content:
+        """Open a buffer by the first of `ways` that leads to it; the caller closes it as soon as may be.
+
+        Raises:
+            SourceError: nobody holds it, it may not be looked into, or it cannot be mapped.
+        """

@@ -22,7 +22,8 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from heaptop.backend import uapi
-from heaptop.backend.base import Allocation
+from heaptop.backend.base import Allocation, Way
+from heaptop.backend.content import BufferContent, open_content
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
 from heaptop.errors import SourceError, UsageError
 from heaptop.scan.patience import Patience
@@ -141,6 +142,14 @@ class EmulatedBackend:
             raise uapi.refused(printable(heap), size_bytes, error) from error
         latency_s = time.perf_counter() - began
         return Allocation(given.fd, heap, given.inode, given.size_bytes, name, latency_s)
+
+    def open_content(self, inode: int, ways: Sequence[Way]) -> BufferContent:
+        """Open a buffer for reading; see backend/content.py.
+
+        Raises:
+            SourceError: nobody holds it, or it may not be looked into.
+        """
+        return open_content(inode, ways, _is_buffer)
 
     def close(self) -> None:
         """End the emulator and its processes. Buffers that this process still holds stay its own."""

@@ -1,23 +1,16 @@
 """Fills a test buffer with a pattern, as a CPU client would: mapped, between SYNC start and end."""
 
 import errno
-import fcntl
 import mmap
-import struct
 from dataclasses import dataclass
 from typing import Final
 
+from heaptop.backend import uapi
 from heaptop.errors import AllocationError, UsageError
 from heaptop.units import printable
 
 CHUNK_BYTES: Final = 1 << 20
 HEX_BYTES_MAX: Final = 4096
-
-DMA_BUF_IOCTL_SYNC: Final = 0x40086200
-"""`_IOW('b', 0, struct dma_buf_sync)`, flags below (uapi/linux/dma-buf.h, 4.6 to 7.3)."""
-_SYNC_WRITE: Final = 2
-_SYNC_START: Final = 0
-_SYNC_END: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +58,14 @@ def fill(fd: int, size_bytes: int, pattern: Pattern) -> None:
         AllocationError: it cannot be mapped for writing (a secure heap; no memory).
     """
     try:
-        with mmap.mmap(fd, size_bytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) as memory:
-            _sync(fd, _SYNC_START)
+        with (
+            mmap.mmap(fd, size_bytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE) as memory,
+            uapi.synced(fd, uapi.SYNC_WRITE),
+        ):
             for offset in range(0, size_bytes, CHUNK_BYTES):
                 part = pattern.bytes_at(offset, min(CHUNK_BYTES, size_bytes - offset))
                 memory[offset : offset + len(part)] = part
-            _sync(fd, _SYNC_END)
     except OSError as error:
         raise AllocationError(
             "the buffer cannot be filled", error.errno or errno.EIO, "leave the pattern out"
         ) from error
-
-
-def _sync(fd: int, phase: int) -> None:
-    """The emulator's buffers are memfds, which know no SYNC and need none: they answer ENOTTY."""
-    try:
-        fcntl.ioctl(fd, DMA_BUF_IOCTL_SYNC, struct.pack("=Q", _SYNC_WRITE | phase))
-    except OSError as error:
-        if error.errno != errno.ENOTTY:
-            raise

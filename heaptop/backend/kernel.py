@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import Final
 
 from heaptop.backend import uapi
-from heaptop.backend.base import Allocation
+from heaptop.backend.base import Allocation, Way
+from heaptop.backend.content import BufferContent, open_content
 from heaptop.capture import Capture, FdTable, ProcessCapture, Raw, ReadError
 from heaptop.errors import AllocationError
 from heaptop.scan.files import read_error, read_file
 from heaptop.scan.patience import TIMEOUT_S, Patience
-from heaptop.scan.proc import ProcScan
+from heaptop.scan.proc import ProcScan, is_dmabuf
 from heaptop.units import printable, text_of
 
 _FILES: Final = (
@@ -155,7 +156,15 @@ class KernelBackend:
 
 
 class KernelAllocator(KernelBackend):
-    """This kernel, whose heaps can also be asked for test buffers."""
+    """This kernel, whose heaps can also be asked for test buffers, and whose buffers can be looked into."""
+
+    def open_content(self, inode: int, ways: Sequence[Way]) -> BufferContent:
+        """Open a buffer for reading; see backend/content.py.
+
+        Raises:
+            SourceError: nobody holds it, it may not be looked into, or it cannot be mapped.
+        """
+        return open_content(inode, ways, is_dmabuf)
 
     def heaps(self) -> Sequence[str]:
         """Names of the heaps that can be asked: the nodes in /dev/dma_heap."""

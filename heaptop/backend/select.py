@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from heaptop.backend.base import Backend
+from heaptop.backend.base import Backend, ContentReader
 from heaptop.capture import Capture, Raw
 from heaptop.errors import UsageError
 from heaptop.scan.proc import is_dmabuf
@@ -43,6 +43,18 @@ class ReadOnly:
         self._backend.close()
 
 
+class ReadOnlyContent(ReadOnly):
+    """The same of one whose buffers can be looked into, which writes nothing."""
+
+    def __init__(self, backend: ContentReader) -> None:
+        super().__init__(backend)
+        self.open_content = backend.open_content
+
+
+def _read_only(backend: Backend) -> Backend:
+    return ReadOnlyContent(backend) if isinstance(backend, ContentReader) else ReadOnly(backend)
+
+
 def open_backend(source: str, *, root: str = "/", readonly: bool = False) -> Opened:
     """Open a source: `auto`, `kernel`, `emulator[:SCENARIO]` or `replay:PATH`.
 
@@ -53,7 +65,7 @@ def open_backend(source: str, *, root: str = "/", readonly: bool = False) -> Ope
         SourceError, RecordingError: it cannot be opened.
     """
     opened = _opened(source, root)
-    return Opened(ReadOnly(opened.backend), opened.note) if readonly else opened
+    return Opened(_read_only(opened.backend), opened.note) if readonly else opened
 
 
 def _opened(source: str, root: str) -> Opened:

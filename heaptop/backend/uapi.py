@@ -4,6 +4,9 @@ import errno
 import fcntl
 import os
 import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from heaptop.errors import AllocationError, UsageError
@@ -15,6 +18,12 @@ DMA_HEAP_IOC_ALLOC_V4: Final = 0xC0204800
 """The same with two reserved __u32 behind: RFC v4, which knows no other number."""
 DMA_BUF_SET_NAME: Final = 0x40086201 if struct.calcsize("P") == 8 else 0x40046201
 """`_IOW('b', 1, __u64)` (DMA_BUF_SET_NAME_B); 32-bit programs have the _A of 4 bytes. 5.3 on."""
+DMA_BUF_IOCTL_SYNC: Final = 0x40086200
+"""`_IOW('b', 0, struct dma_buf_sync)`, one __u64 of the flags below (4.6 to 7.3)."""
+SYNC_READ: Final = 1
+SYNC_WRITE: Final = 2
+_SYNC_END: Final = 4
+_SYNC_TRIES: Final = 100
 NAME_BYTES_MAX: Final = 31
 """DMA_BUF_NAME_LEN less its NUL."""
 _FD_FLAGS: Final = os.O_RDWR | os.O_CLOEXEC
@@ -64,6 +73,37 @@ def set_name(buffer: int, name: bytes) -> None:
         OSError: ENOTTY up to 5.2, which has no names.
     """
     _ioctl(buffer, DMA_BUF_SET_NAME, bytearray(name + b"\0"))
+
+
+@contextmanager
+def synced(buffer: int, access: int) -> Iterator[None]:
+    """CPU access to a mapped buffer between SYNC start and end; `access` is SYNC_READ, SYNC_WRITE or both.
+
+    The start waits for the buffer's fences, however long they take. The emulator's buffers are memfds, which know no
+    SYNC and need none: they answer ENOTTY.
+
+    Raises:
+        OSError: the exporter's; EINTR or EAGAIN where it says so again and again.
+    """
+    _sync(buffer, access)
+    try:
+        yield
+    finally:
+        _sync(buffer, access | _SYNC_END)
+
+
+def _sync(buffer: int, flags: int) -> None:
+    argument = flags.to_bytes(8, sys.byteorder)
+    for tries_left in reversed(range(_SYNC_TRIES)):
+        try:
+            fcntl.ioctl(buffer, DMA_BUF_IOCTL_SYNC, argument)
+        except OSError as error:
+            if error.errno == errno.ENOTTY:
+                return
+            if error.errno not in (errno.EINTR, errno.EAGAIN) or not tries_left:
+                raise
+        else:
+            return
 
 
 def check_name(name: bytes) -> None:
