@@ -161,7 +161,7 @@ class HeaptopApp(ShellApp):
 
     def _choose_process(self, title: str, rows: Sequence[tuple[ProcessId, str, str]]) -> None:
         if not rows:
-            self.say("nobody else is seen to hold it")
+            self.say(f"{title}: nobody is seen")
             return
         choices: list[Choice] = [
             (str(index), ((f"{id_.pid:>7} ", "dim"), (comm, "strong"), (f"  {note}", "dim")))

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import total_ordering
 from typing import Any, overload
 
 from heaptop.model import Buffer
@@ -19,7 +20,7 @@ class Ordering(Sequence[Buffer]):
         self._values: dict[int, Any] = {}
         self._known: list[tuple[Any, int]] = []
         self._unknown: list[int] = []
-        self._descending = False
+        self._turned: Callable[[Any], Any] = _as_is
 
     def __len__(self) -> int:
         return len(self._known) + len(self._unknown)
@@ -36,10 +37,10 @@ class Ordering(Sequence[Buffer]):
         known = len(self._known)
         if index >= known:
             return self._buffers[self._unknown[index - known]]
-        return self._buffers[self._known[known - 1 - index if self._descending else index][1]]
+        return self._buffers[self._known[index][1]]
 
     def __iter__(self) -> Iterator[Buffer]:
-        for _, inode in reversed(self._known) if self._descending else iter(self._known):
+        for _, inode in self._known:
             yield self._buffers[inode]
         for inode in self._unknown:
             yield self._buffers[inode]
@@ -51,13 +52,13 @@ class Ordering(Sequence[Buffer]):
         value = self._values[inode]
         if value is None:
             return len(self._known) + bisect_left(self._unknown, inode)
-        index = bisect_left(self._known, (value, inode))
-        return len(self._known) - 1 - index if self._descending else index
+        return bisect_left(self._known, (value, inode))
 
     def rebuild(self, buffers: Mapping[int, Buffer], key: Key, keep: Keep | None, *, descending: bool) -> None:
         """All anew: another order or another filter."""
-        self._buffers, self._descending = buffers, descending
-        self._values = {buffer.inode: key(buffer) for buffer in _kept(buffers.values(), keep)}
+        self._buffers = buffers
+        self._turned = _turned if descending else _as_is
+        self._values = {buffer.inode: self._turned(key(buffer)) for buffer in _kept(buffers.values(), keep)}
         self._known = sorted((value, inode) for inode, value in self._values.items() if value is not None)
         self._unknown = sorted(inode for inode, value in self._values.items() if value is None)
 
@@ -68,7 +69,7 @@ class Ordering(Sequence[Buffer]):
         into: list[tuple[Any, int]] = []
         for inode in touched:
             buffer = buffers.get(inode)
-            now = key(buffer) if buffer is not None and (keep is None or keep(buffer)) else _ABSENT
+            now = self._turned(key(buffer)) if buffer is not None and (keep is None or keep(buffer)) else _ABSENT
             before = self._values.pop(inode, _ABSENT)
             if now is not _ABSENT:
                 self._values[inode] = now
@@ -77,6 +78,34 @@ class Ordering(Sequence[Buffer]):
                 into += [(now, inode)] if now is not _ABSENT else []
         self._known = _merged(self._known, *map(_known, (out, into)))
         self._unknown = _merged(self._unknown, *map(_unknown, (out, into)))
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def _turned(value: Any) -> Any:
+    """A value that sorts the other way round; so equal rows keep rising inodes in both directions."""
+    if value is None or isinstance(value, int | float):
+        return None if value is None else -value
+    return _Falling(value)
+
+
+@total_ordering
+class _Falling:
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Falling) and bool(self.value == other.value)
+
+    def __lt__(self, other: "_Falling") -> bool:
+        return bool(self.value > other.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)
 
 
 def _kept(buffers: Iterable[Buffer], keep: Keep | None) -> Iterable[Buffer]:

@@ -125,7 +125,11 @@ class TableView(View, Generic[T]):
         self.refresh_bindings()
 
     def on_table_chosen(self) -> None:
-        """Enter: open the pane and give it the keys."""
+        """Enter and double click. Subclasses say otherwise in `choose`: Textual calls the handlers of all classes."""
+        self.choose()
+
+    def choose(self) -> None:
+        """Open the pane and give it the keys."""
         self._opened = True
         self._lay_out()
         self.pane.focus()

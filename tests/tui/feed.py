@@ -84,7 +84,7 @@ def processes(buffers: Sequence[Buffer]) -> tuple[Process, ...]:
         pss = sum((b.size_bytes or 0) // len(b.holders) for b in held)
         command = ("/vendor/bin/" + comm, "--fast")
         inodes = tuple(sorted(b.inode for b in held))
-        made.append(Process(process, comm, 1000, command, "/" + comm, -900, rss, pss, inodes, (815,)))
+        made.append(Process(process, comm, 0, command, "/" + comm, -900, rss, pss, inodes, (815,)))
     return tuple(made)
 
 

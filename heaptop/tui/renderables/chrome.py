@@ -13,6 +13,9 @@ STYLES = ("title", "strong", "dim", "warning", "tab", "tab-current", "key", "lab
 """Style names of pieces; a line widget has a component class `line--NAME` for each."""
 
 
+RATE_MIN = 0.05
+"""Below this a rate is nothing that one digit could show."""
+
 SHORT = 16
 """The longest piece of the left is cut, down to this, where a line is full, before others are dropped."""
 
@@ -88,7 +91,7 @@ def header_line(facts: HeaderFacts, width: int) -> tuple[Piece, ...]:
         right = [Piece(facts.changed, ""), Piece("  "), Piece(f" PAUSED {facts.held_at} ", "warning", "app.pause")]
         return spread(_with_kernel(left, right, facts.kernel, width), right, width)
     right = []
-    if facts.rate_per_s:
+    if facts.rate_per_s is not None and abs(facts.rate_per_s) >= RATE_MIN:
         right.append(
             Piece(f"{facts.rate_per_s:+.0f}/s  " if abs(facts.rate_per_s) >= 1 else f"{facts.rate_per_s:+.1f}/s  ")
         )

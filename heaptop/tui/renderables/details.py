@@ -19,7 +19,7 @@ _TOLD_BY = {
     "exporter": "fdinfo, bufinfo and sysfs dmabuf tell exporters",
     "size_bytes": "fdinfo, stat of an fd, bufinfo and sysfs dmabuf tell sizes",
     "file_count": "fdinfo (5.3 on) and bufinfo tell the file count",
-    "hidden_refs": "it takes the file count, and every fd table readable",
+    "hidden_refs": "it takes the file count (fdinfo, bufinfo) and every fd table readable",
     "attachments": "only bufinfo (debugfs) tells attachments",
     "fences": "only bufinfo (debugfs) tells fences",
     "heap": "kernels 5.6 to 5.10 do not tell a buffer's heap",

@@ -177,16 +177,17 @@ def draw_titles(
     """The header line; the sorted column (key, descending) carries ▼ or ▲."""
     segments: list[Segment] = []
     for index, item in enumerate(placed):
-        if index:
-            segments.append(Segment(" " * GAP, base))
-        column = item.column
+        column, gap = item.column, " " * GAP if index else ""
         if sort is not None and sort[0] == column.key:
             arrow = "▼" if sort[1] else "▲"
-            title = fit(column.title, min(len(column.title), max(0, item.width - 1)))
-            text = arrow + title if column.align == "right" else title + arrow
-            segments.append(Segment(fit(text, item.width, column.align), base + sorted_style))
+            if column.align == "right" and gap and len(column.title) == item.width:
+                gap, text = arrow, column.title  # a narrow column's arrow stands in the gap before it
+            else:
+                title = fit(column.title, min(len(column.title), max(0, item.width - 1)))
+                text = arrow + title if column.align == "right" else title + arrow
+            segments.append(Segment(gap + fit(text, item.width, column.align), base + sorted_style))
         else:
-            segments.append(Segment(fit(column.title, item.width, column.align), base))
+            segments.append(Segment(gap + fit(column.title, item.width, column.align), base))
     used = placed[-1].x + placed[-1].width if placed else 0
     segments.append(Segment(" " * max(0, width - used), base))
     return [segment for segment in segments if segment.text]

@@ -241,7 +241,7 @@ class BuffersView(TableView[Row]):
         gone = [inode for inode, mark in self._marks.items() if mark == "-" and inode in self._candidates]
         shown = len(self._rows) - sum(self._rows.index_of(inode) is not None for inode in gone)
         all_ = len(self._candidates) - len(gone)
-        parts = [f"{shown:,} of {all_:,} buffers" if shown != all_ else f"{all_:,} buffers"]
+        parts = [f"{shown:,} of {all_:,} buffers" if shown != all_ else f"{all_:,} buffer{'' if all_ == 1 else 's'}"]
         parts += [f"by {self.group}"] if self.group != "none" else []
         parts += ["since mark"] if self.shell.since_mark_only else []
         parts += ["follows"] if self.follows else []
@@ -347,14 +347,14 @@ class BuffersView(TableView[Row]):
             self._opened_groups ^= {row.id}
             self._again()
 
-    def on_table_chosen(self) -> None:
+    def choose(self) -> None:
         """Enter opens a group, and the details of a buffer."""
         row = self.table.cursor_row
         if isinstance(row, Group):
             self._opened_groups ^= {row.id}
             self._again()
         else:
-            super().on_table_chosen()
+            super().choose()
 
 
 def _known(text: str) -> Cell:

@@ -81,7 +81,7 @@ class HeapsView(TableView[HeapRow]):
         count = 0 if update is None else len(update.snapshot.heaps)
         return f"{count} heap{'' if count == 1 else 's'}"
 
-    def on_table_chosen(self) -> None:
+    def choose(self) -> None:
         """Enter and double click: the buffers of this heap."""
         self.action_buffers()
 
@@ -94,4 +94,4 @@ class HeapsView(TableView[HeapRow]):
 
     def action_details(self) -> None:
         """Open the pane and give it the keys."""
-        super().on_table_chosen()
+        super().choose()

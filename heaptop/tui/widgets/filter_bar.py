@@ -45,8 +45,9 @@ class FilterBar(Horizontal):
         field.focus()
 
     def close(self) -> None:
-        """Hide it."""
+        """Empty and hide it."""
         self.display = False
+        self.query_one(Input).value = ""
 
     def say(self, error: FilterError | None) -> None:
         """Point at what is wrong."""
@@ -57,7 +58,7 @@ class FilterBar(Horizontal):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Live."""
         event.stop()
-        self.post_message(self.Changed(event.value))
+        self.post_message(self.Changed(event.input.value))  # not the event's: that may be of before a clearing
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter."""

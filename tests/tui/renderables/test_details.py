@@ -80,7 +80,7 @@ def test_a_process() -> None:
     shown = text(process_details(process, (SHARED, PREVIEW), ProcessStory("camera", 4 << 20)))
     for part in (
         "cameraserver  pid 812",
-        "user        camera (1000)",
+        "user        camera (0)",
         "command     /vendor/bin/cameraserver --fast",
         "own tables  815",
         "oom adjust  -900",
