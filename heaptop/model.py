@@ -264,3 +264,44 @@ class Snapshot:
     def size_bytes(self) -> int:
         """Sum of all known buffer sizes."""
         return sum(buffer.size_bytes or 0 for buffer in self.buffers)
+
+
+class EventKind(StrEnum):
+    """What a live event tells."""
+
+    ALLOC = "alloc"
+    FREE = "free"
+    ALLOC_FAIL = "alloc_fail"
+    CMA_FAIL = "cma_fail"
+
+
+class CmaReason(StrEnum):
+    """Why a CMA area had no pages to give."""
+
+    NO_RUN = "no run large enough"
+    PINNED = "pages pinned (busy)"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, at `time` (seconds since the epoch), by a thread.
+
+    A free is by whoever dropped the last reference: a driver or a dying process too, never evidence of ownership.
+    `latency_s` is the whole ALLOC call's. `pfn` is where a CMA buffer lies. `area`, `align_order` and `reason` are a
+    CMA failure's, whose `size_bytes` is what was asked for. `errno` is a failure's, positive.
+    """
+
+    kind: EventKind
+    time: float
+    pid: int | None = None
+    tid: int | None = None
+    comm: str | None = None
+    size_bytes: int | None = None
+    inode: int | None = None
+    exporter: str | None = None
+    latency_s: float | None = None
+    pfn: int | None = None
+    area: str | None = None
+    align_order: int | None = None
+    reason: CmaReason | None = None
+    errno: int | None = None
