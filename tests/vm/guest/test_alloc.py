@@ -77,7 +77,7 @@ def test_the_heap_refuses(before: frozenset[int]) -> None:
 
 
 def test_a_plain_user_is_refused(before: frozenset[int], plain_user: int) -> None:
-    done = run_heaptop("alloc", "system", "4K", uid=plain_user)
+    done = run_heaptop("-b", "kernel", "alloc", "system", "4K", uid=plain_user)
     assert done.returncode == 3
     assert "Permission denied" in done.stderr
     assert len(done.stderr.splitlines()) == 1
