@@ -65,12 +65,12 @@ def percent(part: int | None, whole: int | None) -> str:
     return "~" if part is None or not whole else f"{round(part * 100 / whole)} %"
 
 
-def area_spans(area: CmaArea, page_bytes: int, name_width: int = 0) -> Spans:
-    """An area on one line: name, size, place, use."""
+def area_spans(area: CmaArea, page_bytes: int, name_width: int = 0, mark: str = "Area ") -> Spans:
+    """An area on one line: `mark`, name, size, place, use."""
     place = "" if area.base_pfn is None else f" at pfn 0x{area.base_pfn:x}"
     ranges = f" in {len(area.ranges)} ranges" if len(area.ranges) > 1 else ""
     spans: Spans = (
-        ("Area ", LABEL),
+        (mark, LABEL),
         (printable(area.name).ljust(name_width), "bold $cma"),
         (f"  {size_text(area.count_pages, page_bytes)}{place}{ranges}", ""),
         ("  used ", LABEL),

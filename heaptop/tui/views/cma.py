@@ -16,6 +16,7 @@ from heaptop.tui.renderables import cma_text
 from heaptop.tui.renderables.cma_map import Bit
 from heaptop.tui.view import View
 from heaptop.tui.widgets.cma_map import CmaMap
+from heaptop.units import printable
 
 LEGEND_COLUMNS = 100
 """From here on there is room to say what the shades mean."""
@@ -106,15 +107,28 @@ class CmaView(View):
             return
         self._areas, self._page_bytes = snapshot.cma, snapshot.page_bytes
         options = self.query_one("#cma-areas", OptionList)
-        name_width = max((len(area.name) for area in self._areas), default=0)
         with self.prevent(OptionList.OptionHighlighted):
-            options.set_options(
-                [Option(content(cma_text.area_spans(area, self._page_bytes, name_width))) for area in self._areas]
-            )
+            options.set_options([Option(prompt) for prompt in self._prompts(None)])
             names = [area.name for area in self._areas]
             if names:
                 options.highlighted = names.index(shown.name) if shown is not None and shown.name in names else 0
         self._draw_area()
+
+    def _prompts(self, shown: CmaArea | None) -> list[Content]:
+        """A line for each area; of several, the one shown is marked."""
+        name_width = max((len(printable(area.name)) for area in self._areas), default=0)
+        several = len(self._areas) > 1
+        return [
+            content(
+                cma_text.area_spans(
+                    area,
+                    self._page_bytes,
+                    name_width,
+                    mark="Area " if not several else "▸ " if area is shown else "  ",
+                )
+            )
+            for area in self._areas
+        ]
 
     def status_text(self) -> str:
         """How many areas there are."""
@@ -130,6 +144,9 @@ class CmaView(View):
 
     def _draw_area(self) -> None:
         area, update = self.area, self.shell.update
+        options = self.query_one("#cma-areas", OptionList)
+        for index, prompt in enumerate(self._prompts(area)):
+            options.replace_option_prompt_at_index(index, prompt)
         no_map = area is None or not any(part.bitmap is not None and part.count_pages for part in area.ranges)
         self.set_class(area is None, "no-area")
         self.set_class(no_map, "no-map")

@@ -129,6 +129,8 @@ async def test_areas_are_switched_and_stay_on_a_refresh() -> None:
     async with stage.run_test(size=NARROW) as pilot:
         on = await ready(pilot, "4", "right_square_bracket", "right")
         assert view_of(on).area == two
+        prompts = [str(option.prompt) for option in on.query_one("#cma-areas", OptionList).options]
+        assert [prompt[:3] for prompt in prompts] == ["  a", "▸ b"]
         assert lines(on)[0].startswith("0x100 █◉██·")
         await pilot.press("f5")
         await until(pilot, lambda: view_of(on).area == changed)
