@@ -297,9 +297,9 @@ class ShellApp(App[int]):
 
     def redraw(self) -> None:
         """Draw the lines around the view."""
-        main, shown = self.screen_stack[0], self.shown
-        if not main.query(Line):
+        if not self.screen_stack or not self.screen_stack[0].query(Line):
             return  # not composed yet, or being taken down
+        main, shown = self.screen_stack[0], self.shown
         facts = header_facts(shown, self.poller.backend.source, self.poller.interval_s, self.poller.scanning_s)
         status = self.view.status_text() if self.view is not None else ""
         tabs = [(number, title) for number, title, _ in self.tabs]
