@@ -60,11 +60,11 @@ def test_functions_are_short(path: Path) -> None:
 
 
 def test_no_dead_module() -> None:
-    """Every module is imported by name, or named in a string for a late import, by another."""
+    """Every module is a program, or imported by name, or named in a string for a late import, by another."""
     text = {path: path.read_text() for path in PRODUCT}
     dead = []
     for path in PRODUCT:
-        if path.stem in {"__init__", "__main__"}:
+        if path.stem in {"__init__", "__main__"} or 'if __name__ == "__main__":' in text[path]:
             continue
         used = re.compile(rf"^\s*(from|import)\b.*\b{path.stem}\b|^\s+{path.stem},|[\".]{path.stem}[\":]", re.MULTILINE)
         if not any(used.search(other) for place, other in text.items() if place != path):
