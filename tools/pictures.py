@@ -34,7 +34,12 @@ async def picture(backend: Backend, folder: Path, shots: dict[str, list[str]], l
 async def main(folder: Path) -> None:
     """All pictures."""
     folder.mkdir(parents=True, exist_ok=True)
-    live = {"heaps": ["1"], "buffers": ["2", "s", "enter", *["down"] * 13], "processes": ["3", "right"], "lab": ["6", "a", "enter"]}
+    live = {
+        "heaps": ["1"],
+        "buffers": ["2", "s", "enter", *["down"] * 13],
+        "processes": ["3", "right"],
+        "lab": ["6", "a", "enter"],
+    }
     await picture(EmulatedBackend("leak-fd"), folder, live, LOOK_S)
     await picture(ReplayBackend(str(CAPTURE)), folder, {"cma": ["4", *["down"] * 4, *["right"] * 9]}, 1.0)
 
