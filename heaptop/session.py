@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 
 from heaptop.analysis.diff import Delta, diff, other_boot
 from heaptop.assemble import Assembler
-from heaptop.backend.base import Backend
+from heaptop.backend.base import Backend, FdAt, MapAt, Way
 from heaptop.errors import UsageError
 from heaptop.model import Buffer, ProcessId, Snapshot
 
@@ -277,3 +277,14 @@ class _Memory:
         self._heaps.add((heap.name, heap.size_bytes) for heap in snapshot.heaps if heap.size_bytes is not None)
         self._exporters.add((total.name, total.size_bytes) for total in snapshot.exporters)
         self._total.append(snapshot.size_bytes)
+
+
+def ways_to(buffer: Buffer) -> tuple[Way, ...]:
+    """Where a buffer can be got at to look into it, as it was when it was captured."""
+    fds = [FdAt(holder.process.pid, ref.fd, ref.tid) for holder in buffer.holders for ref in holder.fds]
+    maps = [
+        MapAt(holder.process.pid, ref.start, ref.start + ref.length_bytes)
+        for holder in buffer.holders
+        for ref in holder.maps
+    ]
+    return (*fds, *maps)

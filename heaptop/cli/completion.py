@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from heaptop.analysis.picture import FORMATS
 from heaptop.cli.output import emit
 from heaptop.cli.parser import PATTERNS, SHELLS, SORT_KEYS, SOURCES, VERBS, WITH_VALUE, Options, build
 from heaptop.errors import Exit
@@ -76,6 +77,7 @@ def _bash() -> str:
         sources=" ".join(SOURCES),
         shells=" ".join(SHELLS),
         patterns=" ".join(PATTERNS),
+        formats=" ".join(FORMATS),
         heaps=HEAPS,
         verb_case="|".join(verb.name for verb in VERBS),
     )
@@ -120,13 +122,15 @@ _heaptop() {{
             return ;;
         --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
         --pattern) mapfile -t COMPREPLY < <(compgen -W '{patterns}' -- "$cur"); return ;;
+        --format) mapfile -t COMPREPLY < <(compgen -W '{formats}' -- "$cur"); return ;;
+        --png) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --sort)
             case $verb in
 {sorts}
             esac
             mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
             return ;;
-        --filter|--interval|--count|--name|--hold) return ;;
+        --filter|--interval|--count|--name|--hold|--offset|--length|--width|--height|--stride) return ;;
     esac
     if [[ $cur != -* ]]; then
         case $verb in
@@ -166,6 +170,10 @@ def _zsh_values(flag: Flag, verb: str | None) -> str:
             return "_files -/"
         case "--pattern":
             return f"({' '.join(PATTERNS)})"
+        case "--format":
+            return f"({' '.join(FORMATS)})"
+        case "--png":
+            return "_files"
         case "--sort":
             return f"({_keys(verb or 'buffers')})"
     return " "
@@ -179,6 +187,7 @@ def _zsh() -> str:
         operands = {
             "capture": " \\\n                '1:PATH:_files'",
             "alloc": " \\\n                '1:HEAP:_heaptop_heap' '2:SIZE: '",
+            "content": " \\\n                '1:INODE: '",
             "completion": f" \\\n                '1:SHELL:({' '.join(SHELLS)})'",
         }.get(verb.name, "")
         cases.append(f"            {verb.name})\n                _arguments \\\n                {flags}{operands} ;;")
@@ -263,6 +272,8 @@ def _fish_flag(flag: Flag, condition: str, verb: str | None) -> str:
         "--backend": f' -x -a "{" ".join(SOURCES)}"',
         "--root": ' -x -a "(__fish_complete_directories)"',
         "--pattern": f' -x -a "{" ".join(PATTERNS)}"',
+        "--format": f' -x -a "{" ".join(FORMATS)}"',
+        "--png": " -r -F",
         "--sort": f' -x -a "{_keys(verb or "buffers")}"',
     }.get(flag.spellings[-1], " -x" if flag.value else "")
     return f"complete -c heaptop -n {condition} {spellings}{values} -d '{_fish_quoted(flag.help)}'"

@@ -71,6 +71,10 @@ def _run(options: Options) -> int:
             from heaptop.cli import alloc
 
             return alloc.run(options)
+        case "content":
+            from heaptop.cli import content
+
+            return content.run(options)
         case "doctor":
             from heaptop.cli import doctor
 

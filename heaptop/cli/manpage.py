@@ -18,7 +18,7 @@ EXIT_CODES: Final = (
     (130, "interrupted (SIGINT); 143 and 129 after SIGTERM and SIGHUP"),
 )
 
-_OPERANDS: Final = {"capture": "PATH", "alloc": "HEAP SIZE", "completion": "SHELL"}
+_OPERANDS: Final = {"capture": "PATH", "alloc": "HEAP SIZE", "content": "INODE", "completion": "SHELL"}
 
 _PROSE: Final = {
     "heaps": "Each dma-heap with its buffers, their bytes and the CMA area it takes from; then the totals of other "
@@ -36,6 +36,11 @@ _PROSE: Final = {
     "alloc": "Tells of each buffer its inode, its size and the time that the call took; holds them until interrupted "
     "or for --hold, then frees them. More than half of the memory available (MemAvailable of that source) is refused "
     "without --force. With --json each buffer is a line.",
+    "content": "Takes a descriptor of the buffer from a process that holds it (pidfd_getfd(2), which takes root or "
+    "CAP_SYS_PTRACE for other users' processes), maps it for reading, and reads it between DMA_BUF_IOCTL_SYNC start "
+    "and end. Meanwhile heaptop itself holds the buffer. Prints 16 bytes a line with their ASCII. With --png it "
+    "writes the buffer as a picture, in the colours of BT.601 where it is YUV, without alpha; what is not told of "
+    "format, width, height and stride is guessed from the size.",
     "doctor": "For each source of facts whether it is there, whether it can be read, what it tells, and the command "
     "that gets what is missing. It looks at the kernel where -b says nothing.",
     "completion": "For bash: source <(heaptop completion bash).",
@@ -108,6 +113,7 @@ _EXAMPLES: Final = (
     ("heaptop buffers --filter 'orphan size>1M'", "Large buffers that no process is seen to hold."),
     ("heaptop processes --json --interval 5s", "A JSON line every five seconds."),
     ("heaptop capture before.tar.gz", "A recording to look at elsewhere with -b replay:before.tar.gz."),
+    ("heaptop content 62 --png frame.png --format nv12", "Buffer 62 as a picture, its width and height guessed."),
     ("heaptop alloc system 4M --count 3 --name probe", "Three test buffers, held until Ctrl-C."),
 )
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
+from heaptop.analysis.picture import FORMATS
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.errors import UsageError
 from heaptop.units import parse_duration, parse_size, printable
@@ -57,6 +58,14 @@ class Options(argparse.Namespace):
     hold: float | None = None
     force: bool = False
     shell: str = ""
+    inode: int = 0
+    offset: int = 0
+    length: int | None = None
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    stride: int | None = None
+    png: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +139,26 @@ def count(text: str) -> int:
     return int(text)
 
 
+def whole_number(text: str) -> int:
+    """A number of an inode, of pixels or of bytes: decimal, or hex with 0x.
+
+    Raises:
+        UsageError: neither, negative, or more than 64 bits.
+    """
+    if not re.fullmatch(r"0x[0-9a-f]{1,16}|[0-9]{1,19}", text, re.ASCII | re.IGNORECASE):
+        raise UsageError(f"{printable(text)!r} is not a number", remedy="write one like 4096 or 0x1000")
+    return int(text, 0 if text[:2].lower() == "0x" else 10)
+
+
+def offset(text: str) -> int:
+    """A place in a buffer: a number, or a size.
+
+    Raises:
+        UsageError: neither, or negative.
+    """
+    return 0 if text == "0" else whole_number(text) if text[:2].lower() == "0x" else size(text)
+
+
 def buffer_name(text: str) -> bytes:
     """A buffer's name, as the bytes the shell gave.
 
@@ -179,6 +208,18 @@ def _alloc_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="allocate more than half of the memory available")
 
 
+def _content_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inode", metavar="INODE", type=whole_number, help="the buffer, as heaptop buffers lists it")
+    parser.add_argument("--offset", metavar="N", type=offset, help="begin here (default: 0)")
+    parser.add_argument("--length", metavar="N", type=size, help="print so many bytes (default: 256)")
+    parser.add_argument("--png", metavar="PATH", help="write a picture there instead; what is not told is guessed")
+    parser.add_argument("--format", metavar="F", choices=tuple(FORMATS), help=f"its format: {', '.join(FORMATS)}")
+    parser.add_argument("--width", metavar="N", type=whole_number, help="its width in pixels")
+    parser.add_argument("--height", metavar="N", type=whole_number, help="its height in pixels")
+    parser.add_argument("--stride", metavar="N", type=whole_number, help="bytes from one of its rows to the next")
+    parser.add_argument("--force", action="store_true", help="write over a file that exists")
+
+
 def _completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
 
@@ -192,6 +233,7 @@ VERBS: Final = (
     Verb("cma", "print the CMA areas: a map of each, and its free runs", (*_ALWAYS, "json", "csv", "sort", "interval")),
     Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv"), _capture_arguments),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), _alloc_arguments),
+    Verb("content", "print the bytes of a buffer, or write it as a picture", _ALWAYS, _content_arguments),
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv")),
     Verb("completion", "print the completion script of a shell", (), _completion_arguments),
 )
@@ -270,7 +312,10 @@ def _add_common(parser: argparse.ArgumentParser, names: Iterable[str], verb: str
 
 
 WITH_VALUE: Final = frozenset(
-    ("--backend", "--root", "--filter", "--sort", "--interval", "--count", "--name", "--pattern", "--hold")
+    (
+        *("--backend", "--root", "--filter", "--sort", "--interval", "--count", "--name", "--pattern", "--hold"),
+        *("--offset", "--length", "--png", "--format", "--width", "--height", "--stride"),
+    )
 )
 """Options that take a value."""
 
@@ -307,6 +352,16 @@ def parse(arguments: list[str]) -> Options:
             )
     if options.json and options.csv:
         raise UsageError("--json and --csv", "one document has one format")
+    if options.verb == "content":
+        _check_content(options)
     if options.sort is not None:
         sort_rows((), SORT_KEYS[verb.name], options.sort)
     return options
+
+
+def _check_content(options: Options) -> None:
+    given = vars(options).keys() & {"format", "width", "height", "stride", "force"}
+    if options.png is None and given:
+        raise UsageError(f"--{min(given)} says nothing to a hex dump", remedy="take --png PATH to write a picture")
+    if options.png is not None and options.length is not None:
+        raise UsageError("--length says nothing to a picture", remedy="its height and stride say how much is read")

@@ -126,6 +126,7 @@ def test_only_verbs_that_work_are_offered() -> None:
         "cma",
         "capture",
         "alloc",
+        "content",
         "doctor",
         "completion",
     ]
