@@ -41,6 +41,13 @@ def test_what_to_do_where_there_is_none() -> None:
         kernels.find("5.99")
 
 
+def test_what_to_do_where_a_program_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(kernels.MissingError, match="run sudo apt-get install qemu-system-x86"):
+        kernels.install("qemu-system-x86_64", "qemu-system-x86")
+
+
 def test_modules_come_after_what_they_need(tmp_path: Path) -> None:
     def module(path: str, depends: str) -> None:
         content = b"ELF\0license=GPL\0depends=" + depends.encode() + b"\0name=x\0"
