@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
 UNNAMED = "(unnamed)"
 """How a buffer without a name is shown. Its `name` is None or, where an empty name was set, empty."""
@@ -102,13 +103,21 @@ class Fence:
     signalled: bool
 
 
+class PageRun(NamedTuple):
+    """Consecutive page frames of a buffer, from `pfn` on."""
+
+    pfn: int
+    count_pages: int
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """One dma-buf. Its identity is the boot id and `inode`.
 
     `name` is None for an unnamed buffer and also where no source tells names: `told("name")` says which.
     `file_count` are all references to its one struct file; `hidden_refs` those that no visible fd or mapping explains.
-    `attachments` and `fences` are None where bufinfo does not tell.
+    `attachments` and `fences` are None where bufinfo does not tell. `runs` are its pages in its own order, None where
+    it is not known where they lie.
     """
 
     inode: int
@@ -122,6 +131,7 @@ class Buffer:
     holders: tuple[Holder, ...]
     heap: str | None = None
     provenance: Provenance = field(default_factory=no_provenance)
+    runs: tuple[PageRun, ...] | None = None
 
     def told(self, field_name: str) -> bool:
         """Whether any source told this field."""

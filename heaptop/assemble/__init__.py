@@ -103,9 +103,8 @@ class Assembler:
 
     def _build_all(self, held: joining.Held, listing: joining.Listing, names: heaps.HeapNames) -> tuple[Buffer, ...]:
         before, self._built = self._built, {}
-        for inode in sorted({*held, *listing.rows, *listing.entries}):
-            rows, entries = listing.rows.get(inode), listing.entries.get(inode)
-            parts = joining.Parts(tuple(held.get(inode, ())), rows, entries, listing.is_exact, names)
+        for inode in sorted(listing.inodes | held.keys()):
+            parts = listing.parts(inode, held.get(inode, ()), names)
             known = before.get(inode)
             if known is None or known[0] != parts:
                 built = joining.build(inode, parts)

@@ -7,14 +7,16 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
+from heaptop.assemble.bpf import Bpf, BpfReader, note_refusal
 from heaptop.assemble.gaps import Gaps, counted, is_gone, missing_debugfs
 from heaptop.assemble.heaps import HeapNames
 from heaptop.assemble.memo import Last, keep_equal
 from heaptop.assemble.processes import Holding
 from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
-from heaptop.model import Buffer, Fence, Provenance, Source
+from heaptop.model import Buffer, Fence, PageRun, Provenance, Source
 from heaptop.parse import bufinfo, dmabuf_sysfs
+from heaptop.parse.bpf_iter import IterRow
 from heaptop.parse.bufinfo import Bufinfo, Row
 from heaptop.units import text_of
 
@@ -42,13 +44,17 @@ class Parts(NamedTuple):
     entry: SysfsEntry | None
     trust_row: bool
     heap_names: HeapNames
+    listed: IterRow | None = None
+    runs: tuple[PageRun, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the two lists of all buffers say: rows of bufinfo and entries of sysfs by inode, and the rows that have no
+    """What the lists of all buffers say: BPF, rows of bufinfo and entries of sysfs by inode, and the rows that have no
     inode (up to 5.2). `trouble` is what is wrong with bufinfo's rows by its own totals.
     """
+
+    bpf: Bpf
 
     rows: Mapping[int, Row]
     entries: Mapping[int, SysfsEntry]
@@ -61,11 +67,29 @@ class Listing:
         """Whether bufinfo is there, and in order."""
         return self.has_bufinfo and not self.trouble
 
+    @property
+    def inodes(self) -> set[int]:
+        """The buffers in any of them."""
+        return {*self.bpf.rows, *self.rows, *self.entries}
+
+    def parts(self, inode: int, holdings: Sequence[Holding], names: HeapNames) -> Parts:
+        """All that is told of one buffer."""
+        return Parts(
+            holdings=tuple(holdings),
+            row=self.rows.get(inode),
+            entry=self.entries.get(inode),
+            trust_row=self.is_exact,
+            heap_names=names,
+            listed=self.bpf.rows.get(inode),
+            runs=self.bpf.runs.get(inode),
+        )
+
 
 class Lister:
-    """Reads both lists. While a capture has the same text as the one before, so is the listing the very same object."""
+    """Reads all lists. While a capture has the same text as the one before, so is the listing the very same object."""
 
     def __init__(self) -> None:
+        self._bpf = BpfReader()
         self._names = Last(_known_names)
         self._parse = Last(bufinfo.parse)
         self._join = Last(_listing)
@@ -73,20 +97,21 @@ class Lister:
         self._entries: dict[int, SysfsEntry] = {}
 
     def read(self, capture: Capture, held: Held, gaps: Gaps) -> Listing:
-        """Names that processes told make bufinfo's rows exact where a name holds newlines."""
+        """Names that BPF and processes told make bufinfo's rows exact where a name holds newlines."""
+        bpf = self._bpf.read(capture.files, gaps)
         self._entries = keep_equal(self._entries, _entries(capture, gaps))
         raw = capture.files.get(BUFINFO)
         if isinstance(raw, bytes):
             raw = self._text = keep_equal(self._text, raw)
-        info = gaps.read(raw, lambda text: self._parse(text, self._names(held)), "bufinfo")
-        return self._join(info, self._entries)
+        info = gaps.read(raw, lambda text: self._parse(text, self._names(held, bpf.rows)), "bufinfo")
+        return self._join(bpf, info, self._entries)
 
 
-def _listing(info: Bufinfo | None, entries: dict[int, SysfsEntry]) -> Listing:
+def _listing(bpf: Bpf, info: Bufinfo | None, entries: dict[int, SysfsEntry]) -> Listing:
     if info is None:
-        return Listing({}, entries, (), has_bufinfo=False, trouble="")
+        return Listing(bpf, {}, entries, (), has_bufinfo=False, trouble="")
     nameless = tuple(row for row in info.rows if row.ino is None)
-    return Listing(_by_inode(info), entries, nameless, has_bufinfo=True, trouble=info.trouble())
+    return Listing(bpf, _by_inode(info), entries, nameless, has_bufinfo=True, trouble=info.trouble())
 
 
 def _by_inode(info: Bufinfo) -> dict[int, Row]:
@@ -128,8 +153,9 @@ def _read_entry(entry: SysfsEntry, file: str, raw: Raw, gaps: Gaps) -> None:
         gaps.tally(f"{{}} below /{BUFFERS} could not be read", "file", str(error))
 
 
-def _known_names(held: Held) -> dict[int, bytes]:
-    return {inode: name for inode, holdings in held.items() if (name := _known_name(holdings)) is not None}
+def _known_names(held: Held, listed: Mapping[int, IterRow]) -> dict[int, bytes]:
+    exact = {inode: row.name for inode, row in listed.items() if row.name is not None and not row.is_pinned}
+    return {inode: name for inode, holdings in held.items() if (name := _known_name(holdings)) is not None} | exact
 
 
 def _known_name(holdings: Iterable[Holding]) -> bytes | None:
@@ -158,12 +184,13 @@ class _Taken:
 
 def build(inode: int, parts: Parts) -> Buffer:
     """The buffer that these parts make."""
-    holdings, row, entry, _, names = parts
+    holdings, row, entry, listed = parts.holdings, parts.row, parts.entry, parts.listed
     stat = next((holding.stat for holding in holdings if holding.stat is not None), None)
     info = next((holding.info for holding in holdings if holding.info is not None), None)
     taken = _Taken()
     size = taken.first(
         "size_bytes",
+        (Source.BPF, listed.size if listed else None),
         (Source.FD_STAT, stat.size_bytes if stat else None),
         (Source.FDINFO, info.size if info else None),
         (Source.SYSFS_BUFFERS, entry.size if entry else None),
@@ -171,6 +198,7 @@ def build(inode: int, parts: Parts) -> Buffer:
     )
     exporter_name = taken.first(
         "exporter",
+        (Source.BPF, listed.exp_name if listed else None),
         (Source.FDINFO, info.exp_name if info else None),
         (Source.SYSFS_BUFFERS, entry.exporter if entry else None),
         (Source.BUFINFO, row.exp_name if row else None),
@@ -193,36 +221,44 @@ def build(inode: int, parts: Parts) -> Buffer:
         if fences is None
         else tuple(Fence(each.usage, text_of(each.text), each.signalled) for each in fences),
         holders=holders,
-        heap=None if exporter is None else taken.first("heap", (Source.DERIVED, names.heap_of(exporter))),
+        heap=None if exporter is None else taken.first("heap", (Source.DERIVED, parts.heap_names.heap_of(exporter))),
+        runs=taken.first("runs", (Source.BPF, parts.runs)),
         provenance=_provenance(tuple(taken.sources)),
     )
 
 
 def _counts(parts: Parts) -> tuple[tuple[Source, int | None], ...]:
-    """Bufinfo is read in one go with each capture, a descriptor's fdinfo perhaps long before the last one: so where
-    bufinfo is in order its count goes first, and else the smallest, so that no reference is hidden by mistake.
+    """BPF and bufinfo are read in one go with each capture, a descriptor's fdinfo perhaps long before the last one: so
+    BPF's count goes first, then bufinfo's where that is in order, and else the smallest, so that no reference is hidden
+    by mistake.
     """
     counts = [holding.count for holding in parts.holdings if holding.count is not None]
     fdinfo = (Source.FDINFO, min(counts, default=None))
     row = parts.row
     listed = (Source.BUFINFO, row.count if row is not None and row.count >= 0 else None)
-    return (listed, fdinfo) if parts.trust_row else (fdinfo, listed)
+    exact = (Source.BPF, parts.listed.count if parts.listed is not None else None)
+    return (exact, listed, fdinfo) if parts.trust_row else (exact, fdinfo, listed)
 
 
 def _name(taken: _Taken, parts: Parts) -> str | None:
     """The name; each candidate is a name in a tuple, `(None,)` where a source tells that there is none.
 
-    A link or mapping without a name tells nothing: it is the same for an unnamed buffer and an empty name.
+    A link or mapping without a name tells nothing: it is the same for an unnamed buffer and an empty name. Nor does a
+    pinned iterator, and it shows newlines as blanks.
     """
+    listed = parts.listed
+    pinned = listed.name if listed is not None and listed.is_pinned else None
     info = next((holding.info for holding in parts.holdings if holding.info is not None), None)
     link = next((holding.link_name for holding in parts.holdings if holding.link_name), None)
     mapped = next((holding.map_name for holding in parts.holdings if holding.map_name), None)
     told = taken.first(
         "name",
+        (Source.BPF, (listed.name,) if listed is not None and not listed.is_pinned else None),
         (Source.FDINFO, (info.name,) if info is not None else None),
         (Source.FD_LINK, (link,) if link is not None else None),
         (Source.MAPS, (mapped,) if mapped is not None else None),
         (Source.BUFINFO, (parts.row.name,) if parts.row is not None else None),
+        (Source.BPF, (pinned,) if pinned is not None else None),
     )
     return None if told is None or told[0] is None else text_of(told[0])
 
@@ -267,8 +303,10 @@ def note(capture: Capture, listing: Listing, unknown: Mapping[str, int], total: 
         why = "not in bufinfo, which is read at another moment"
     elif not isinstance(capture.files.get(BUFINFO), bytes):
         reason, remedy = missing_debugfs(capture.files, BUFINFO, "CONFIG_DEBUG_FS")
-        unlisted = "" if listing.entries else "buffers that no readable process holds; "
+        has_list = listing.entries or listing.bpf.has_list
+        unlisted = "" if has_list else "buffers that no readable process holds; "
         gaps.add(f"{unlisted}attachments, fences and references as bufinfo has them", reason, remedy)
+    note_refusal(capture.files, gaps, has_list=listing.has_bufinfo)
     if listing.trouble:
         gaps.add("rows of bufinfo may be wrong or missing", listing.trouble, "look again")
     fields_by_count: dict[int, list[str]] = {}

@@ -14,6 +14,7 @@ from heaptop.backend.base import Allocation, Way
 from heaptop.backend.content import BufferContent, open_content
 from heaptop.capture import Capture, FdTable, ProcessCapture, Raw, ReadError
 from heaptop.errors import AllocationError
+from heaptop.scan.bpf import LIST, BpfSource
 from heaptop.scan.files import read_error, read_file
 from heaptop.scan.patience import TIMEOUT_S, Patience
 from heaptop.scan.proc import ProcScan, is_dmabuf
@@ -44,6 +45,8 @@ _TREES: Final = {
 _DEPTH_MAX: Final = 6
 _DEBUGFS: Final = "sys/kernel/debug"
 _HEAPS: Final = "dev/dma_heap"
+_PINS: Final = "sys/fs/bpf"
+_PINS_DEPTH_MAX: Final = 2
 
 
 class KernelBackend:
@@ -61,6 +64,8 @@ class KernelBackend:
         self._scan = ProcScan(self._path("proc"))
         self._slow = Patience(self._read, timeout_s)
         self._processes = Patience(self._scan.process, timeout_s)
+        self._bpf = (BpfSource(),) if root == "/" and not places else ()
+        self._programs = Patience(BpfSource.read, timeout_s)
 
     @property
     def source(self) -> str:
@@ -80,6 +85,9 @@ class KernelBackend:
                 _put(files, path, raw)
         _put(files, _DEBUGFS, self._trouble_of(_DEBUGFS))
         _put(files, "dev.ls", self._devices())
+        files |= self._bpf_files()
+        if not isinstance(files.get(LIST), bytes):
+            slow += self._pins(_PINS)
         found, hanging = self._slow.each(slow)
         for path, raw in found.items():
             _put(files, path, raw)
@@ -88,7 +96,9 @@ class KernelBackend:
         return Capture(self.source, captured_at, MappingProxyType(files), MappingProxyType(links), processes, seen)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Take the BPF programs away; there is nothing else."""
+        for bpf in self._bpf:
+            bpf.close()
 
     def _holders(self, files: dict[str, Raw]) -> tuple[tuple[ProcessCapture, ...], int]:
         """Processes by rising pid, and how many there are. A process whose files hang is one that cannot be read."""
@@ -141,6 +151,24 @@ class KernelBackend:
                         slow.append(path)
                     else:
                         yield path, self._read(path)
+
+    def _bpf_files(self) -> Iterator[tuple[str, Raw]]:
+        """What BPF tells. An iterator waits for the lock that bufinfo holds, even while that waits for a driver."""
+        found, hanging = self._programs.each(self._bpf)
+        for told in found.values():
+            yield from told.items()
+        if hanging:
+            yield LIST, ReadError("read", errno.ETIMEDOUT)
+
+    def _pins(self, folder: str, depth: int = _PINS_DEPTH_MAX) -> Iterator[str]:
+        """BPF objects that the system has pinned, and which are iterators over dma-bufs by their names."""
+        with contextlib.suppress(OSError):  # not mounted, or not ours to read
+            for entry in sorted(os.scandir(self._path(folder)), key=lambda entry: entry.name):
+                path = f"{folder}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False) and depth > 1:
+                    yield from self._pins(path, depth - 1)
+                elif entry.is_file(follow_symlinks=False) and "dmabuf" in entry.name.lower().replace("_", ""):
+                    yield path
 
     def _devices(self) -> Raw | None:
         """The nodes of heaps and of udmabuf, as `ls -ln` prints them."""

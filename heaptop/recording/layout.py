@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw, ReadError, TaskCapture
+from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw, ReadError, Reading, TaskCapture
 from heaptop.errors import RecordingError
+from heaptop.sources import SOURCES
 
 SCHEMA: Final = "heaptop-recording/1"
 ABOUT: Final = "heaptop.json"
 LINKS: Final = "links.txt"
-TREES: Final = ("proc", "sys", "dev")
-"""Folders that mirror real paths."""
+TREES: Final = ("proc", "sys", "dev", "bpf")
+"""Folders that mirror real paths, and the answers of heaptop's own BPF programs."""
 DAMAGE: Final = "recording"
 """The path in `Capture.files` that says that the recording itself is damaged."""
 TOP_FILES: Final = frozenset({"dev.ls", "uname", "config", "dmesg.cma-dma", "tracing-events.cma-dma", DAMAGE})
@@ -97,14 +98,16 @@ def capture_of(members: Mapping[str, Raw], source: str) -> Capture:
         task.files[name] = raw
     files.pop(ABOUT, None)
     links = files.pop(LINKS, b"")
-    captured_at, seen = _about(members.get(ABOUT, b""))
+    about = _about(members.get(ABOUT, b""))
     return Capture(
         source=source,
-        captured_at=captured_at,
+        captured_at=about.captured_at,
         files=MappingProxyType(files),
         links=MappingProxyType(_links_of(links) if isinstance(links, bytes) else {}),
         processes=tuple(_process(pid, task) for pid, task in sorted(tasks.items())),
-        processes_seen=seen,
+        processes_seen=about.processes_seen,
+        off=about.off,
+        older=MappingProxyType(about.older),
     )
 
 
@@ -232,15 +235,37 @@ def _links_of(text: bytes) -> dict[str, bytes]:
     return links
 
 
-def _about(raw: Raw) -> tuple[float | None, int | None]:
-    """When the capture was made and how many processes were looked at, where heaptop.json says so."""
+class _About(NamedTuple):
+    """What heaptop.json says of a capture, as far as it says so."""
+
+    captured_at: float | None = None
+    processes_seen: int | None = None
+    off: frozenset[str] = frozenset()
+    older: Mapping[str, Reading] = MappingProxyType({})
+
+
+def _about(raw: Raw) -> _About:
     try:
         about = json.loads(raw) if isinstance(raw, bytes) else {}
-        at, seen = about.get("captured_at"), about.get("processes_seen")
+        at, seen, off, older = (about.get(key) for key in ("captured_at", "processes_seen", "off", "older"))
     except (ValueError, RecursionError, AttributeError):
-        return None, None
-    at = float(at) if isinstance(at, int | float) and abs(at) < 1e15 and math.isfinite(at) else None
-    return at, seen if type(seen) is int and seen >= 0 else None
+        return _About()
+    return _About(
+        captured_at=float(at) if _is_number(at) else None,
+        processes_seen=seen if type(seen) is int and seen >= 0 else None,
+        off=frozenset(name for name in off if name in SOURCES) if isinstance(off, list) else frozenset(),
+        older={path: Reading(*row) for path, row in older.items() if _is_reading(row)}
+        if isinstance(older, dict)
+        else {},
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < 1e15 and math.isfinite(value)
+
+
+def _is_reading(row: object) -> bool:
+    return isinstance(row, list) and len(row) == 2 and all(map(_is_number, row))
 
 
 # Writing
@@ -305,12 +330,16 @@ def _put(members: dict[str, bytes], path: str, raw: Raw) -> None:
 
 
 def _about_text(capture: Capture) -> bytes:
-    about = {
+    about: dict[str, Any] = {
         "schema": SCHEMA,
         "source": capture.source,
         "captured_at": capture.captured_at,
         "processes_seen": capture.processes_seen,
     }
+    if capture.off:
+        about["off"] = sorted(capture.off)
+    if capture.older:
+        about["older"] = {path: (reading.age_s, reading.cost_s) for path, reading in capture.older.items()}
     return json.dumps(about).encode() + b"\n"
 
 

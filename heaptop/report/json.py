@@ -128,6 +128,7 @@ def _buffer(buffer: Buffer, first_seen: float | None) -> Json:
         "fences": None
         if buffer.fences is None
         else [{"usage": fence.usage, "text": fence.text, "signalled": fence.signalled} for fence in buffer.fences],
+        "runs": None if buffer.runs is None else [{"pfn": pfn, "count_pages": count} for pfn, count in buffer.runs],
         "first_seen": timestamp(first_seen),
         "holders": [_holder(holder) for holder in buffer.holders],
         "provenance": _provenance(buffer.provenance),

@@ -1,0 +1,94 @@
+"""All dma-bufs, asked by a BPF program of our own (6.16 on), as text: see docs/recording.md. Nothing stays behind."""
+
+import errno
+import os
+from typing import Final
+
+from heaptop.capture import Raw, ReadError
+from heaptop.scan import bpf_programs as programs
+from heaptop.scan.bpf_asm import Assembler
+from heaptop.scan.bpf_call import Iterator, is_known_machine, load
+from heaptop.scan.bpf_pages import PagePlaces
+from heaptop.scan.bpf_programs import DMABUFS, Row
+from heaptop.scan.btf import FUNC, VMLINUX, Btf, BtfError
+from heaptop.scan.files import read_file
+
+LIST: Final = "bpf/dmabuf_iter"
+PAGES: Final = "bpf/dmabuf_pages"
+_HEADING: Final = b"ino\tsize\tcount\texp_name\tname\n"
+_ESCAPES: Final = ((b"\\", rb"\134"), (b"\t", rb"\011"), (b"\n", rb"\012"))
+
+
+class BpfSource:
+    """Asks this kernel. The program is loaded when it is first asked, and taken away by `close`."""
+
+    def __init__(self, vmlinux: str = f"/{VMLINUX}") -> None:
+        self._vmlinux = vmlinux
+        self._list: Iterator | ReadError | None = None
+        self._is_tried = False
+        self._pages: PagePlaces | None = None
+
+    def read(self) -> dict[str, Raw]:
+        """The list of buffers and where they lie, by path, or why not; nothing where the kernel has no iterator."""
+        if not self._is_tried:
+            self._is_tried = True
+            self._list = self._load()
+        if self._list is None:
+            return {}
+        if isinstance(self._list, ReadError):
+            return {LIST: self._list}
+        try:
+            rows = sorted(programs.rows(self._list.run()))
+        except OSError as error:
+            return {LIST: ReadError("read", error.errno or errno.EIO)}
+        files: dict[str, Raw] = {LIST: _HEADING + b"".join(map(_line, rows))}
+        places = self._pages.read(rows) if self._pages is not None else None
+        return files if places is None else files | {PAGES: places}
+
+    def close(self) -> None:
+        """Take the programs away. May be called twice."""
+        if isinstance(self._list, Iterator):
+            self._list.close()
+        self._list = None
+
+    def _load(self) -> Iterator | ReadError | None:
+        data = read_file(self._vmlinux)
+        if not is_known_machine() or not isinstance(data, bytes) or b"\0%s\0" % DMABUFS.encode() not in data:
+            return None
+        try:
+            _ask_for_rights()
+            btf = Btf(data)
+            iterator = Iterator(programs.list_program(btf), btf.id_of(DMABUFS, FUNC))
+        except BtfError:
+            return ReadError("btf", errno.ENOTSUP)
+        except OSError as error:
+            return ReadError("bpf", error.errno or errno.EIO)
+        self._pages = PagePlaces(btf)
+        return iterator
+
+
+def _ask_for_rights() -> None:
+    """Before the long way through BTF: offer a program for no function at all, which is refused to everyone.
+
+    Raises:
+        OSError: EPERM without CAP_BPF and CAP_PERFMON.
+    """
+    nothing = Assembler()
+    nothing.leave()
+    try:
+        os.close(load(nothing.program(), 0))
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def _line(row: Row) -> bytes:
+    """A buffer without a name has no fifth column."""
+    line = b"%d\t%d\t%d\t%s" % (row.inode, row.size_bytes, row.file_count, _escaped(row.exporter))
+    return line + b"\n" if row.name is None else line + b"\t%s\n" % _escaped(row.name)
+
+
+def _escaped(text: bytes) -> bytes:
+    for byte, escape in _ESCAPES:
+        text = text.replace(byte, escape)
+    return text

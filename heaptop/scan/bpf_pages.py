@@ -1,0 +1,116 @@
+"""Where buffers lie in memory, by a BPF program that follows their heap's own structs to page frames.
+
+Pages of a heap's buffer stay where they are for its life, and inodes of dma-bufs are never used again within a boot
+(drivers/dma-buf/dma-buf.c, dmabuf_inode), so each buffer is followed once.
+"""
+
+import errno
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from typing import Final
+
+from heaptop.capture import Raw, ReadError
+from heaptop.scan import bpf_programs as programs
+from heaptop.scan.bpf_call import Iterator, SharedMemory
+from heaptop.scan.bpf_programs import CHUNK, CMA_HEAP, DMABUFS, FILES, HEADER, PAGE_BYTES, SYSTEM_HEAP, Row
+from heaptop.scan.btf import FUNC, STRUCT, Btf, BtfError
+from heaptop.scan.frames import first_struct_page
+
+_STRUCTS: Final = {SYSTEM_HEAP: "system_heap_buffer", CMA_HEAP: "cma_heap_buffer"}
+_MAP_BYTES: Final = 1 << 20
+_MAP_BYTES_MAX: Final = 64 << 20
+
+Chunks = Mapping[int, Sequence[tuple[int, int]]]
+"""Address of the first struct page and bytes of each chunk of a buffer, by inode."""
+
+
+class PagePlaces:
+    """Knows the buffers of one boot."""
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+        self._lines: dict[int, bytes] = {}
+        self._first: int | None = None
+        self._failure: ReadError | None = None
+        self._structs = {release for release, name in _STRUCTS.items() if _has_struct(btf, name)}
+
+    def read(self, rows: Iterable[Row]) -> Raw | None:
+        """A line for each of these buffers whose place can be told; None where there is none of a known heap."""
+        known = {row.inode: row for row in rows if _heap_of(row) in _STRUCTS}
+        if not known:
+            return None
+        if self._failure is None:
+            try:
+                self._follow({inode: row for inode, row in known.items() if _heap_of(row) in self._structs})
+            except BtfError:
+                self._failure = ReadError("btf", errno.ENOTSUP)
+            except OSError as error:
+                self._failure = ReadError("bpf", error.errno or errno.EIO)
+        self._lines = {inode: line for inode, line in self._lines.items() if inode in known}
+        return self._failure or b"".join(self._lines[inode] for inode in sorted(self._lines))
+
+    def _follow(self, rows: Mapping[int, Row]) -> None:
+        """Learn those that are not known. A buffer that is not whole in what was found is one that cannot be told."""
+        new = rows.keys() - self._lines.keys()
+        if not new:
+            return
+        struct_page = self._btf.size("page")
+        if self._first is None:
+            self._first = first_struct_page(self._cached_pages, struct_page)
+        found = self._chunks({row.operations: _heap_of(row) for row in rows.values()}, min(new) - 1)
+        for inode in new & found.keys():
+            chunks = found[inode]
+            is_whole = sum(size for _, size in chunks) == rows[inode].size_bytes
+            self._lines[inode] = _line(inode, chunks, self._first, struct_page) if is_whole else b""
+
+    def _cached_pages(self) -> dict[int, int]:
+        program, function_id = programs.files_program(self._btf), self._btf.id_of(FILES, FUNC)
+        with closing(Iterator(program, function_id, of_this_process=True)) as iterator:
+            return programs.cached_pages(iterator.run())
+
+    def _chunks(self, kinds: Mapping[int, str], after: int) -> Chunks:
+        """Of every buffer of these kinds with an inode above `after`."""
+        size = _MAP_BYTES
+        while True:
+            with closing(SharedMemory(size)) as shared:
+                HEADER.pack_into(shared.memory, 0, after, 0)
+                program = programs.pages_program(self._btf, kinds, shared.fd, size)
+                with closing(Iterator(program, self._btf.id_of(DMABUFS, FUNC))) as iterator:
+                    iterator.run()
+                _, used = HEADER.unpack_from(shared.memory)
+                if used <= size - HEADER.size or size >= _MAP_BYTES_MAX:
+                    whole = min(used, size - HEADER.size) // CHUNK.size * CHUNK.size
+                    return _by_inode(shared.memory[HEADER.size : HEADER.size + whole])
+            size *= 4
+
+
+def _has_struct(btf: Btf, name: str) -> bool:
+    with suppress(BtfError):
+        return btf.id_of(name, STRUCT) > 0
+    return False
+
+
+def _heap_of(row: Row) -> str:
+    """Its release function's name, without what a compiler or a module adds."""
+    return row.release.partition(" ")[0].partition(".")[0]
+
+
+def _by_inode(chunks: bytes) -> Chunks:
+    found: dict[int, list[tuple[int, int]]] = {}
+    for inode, page, size in CHUNK.iter_unpack(chunks):
+        found.setdefault(inode, []).append((page, size))
+    return found
+
+
+def _line(inode: int, chunks: Collection[tuple[int, int]], first: int, struct_page: int) -> bytes:
+    """Inode and runs, `PFN+COUNT` in pages; empty where an address is no struct page's."""
+    runs: list[list[int]] = []
+    for page, size in chunks:
+        frame, rest = divmod(page - first, struct_page)
+        if rest or frame < 0:
+            return b""
+        if runs and sum(runs[-1]) == frame:
+            runs[-1][1] += size // PAGE_BYTES
+        else:
+            runs.append([frame, size // PAGE_BYTES])
+    return b"%d\t%s\n" % (inode, b" ".join(b"%d+%d" % (frame, count) for frame, count in runs))

@@ -1,0 +1,134 @@
+"""The kernel's own type information (BTF): where a member lies in a struct, by its name, and a type's number.
+
+Format: include/uapi/linux/btf.h. Only what is asked for is decoded; one pass numbers the types, since a record's place
+depends on the lengths of all before it.
+"""
+
+import struct
+from array import array
+from bisect import bisect_left
+from typing import Final, NamedTuple
+
+VMLINUX: Final = "sys/kernel/btf/vmlinux"
+STRUCT: Final = 4
+UNION: Final = 5
+FUNC: Final = 12
+
+_MAGIC: Final = 0xEB9F
+_HEADER: Final = struct.Struct("<HBBIIIII")
+_RECORD: Final = struct.Struct("<III")
+_QUALIFIERS: Final = frozenset({8, 9, 10, 11, 18})
+"""Typedef, volatile, const, restrict, type tag: the type proper is what they refer to."""
+_TAIL_BYTES: Final = (0, 4, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 4, 0, 0)
+"""What follows a record of each kind (int, array, var, decl tag) …"""
+_ITEM_BYTES: Final = (0, 0, 0, 0, 12, 12, 8, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 12)
+"""… and for each of its items (members, enumerators, parameters, variables)."""
+
+
+class BtfError(Exception):
+    """Not type information, or it lacks what is asked for; says what."""
+
+
+class _Type(NamedTuple):
+    name_offset: int
+    kind: int
+    item_count: int
+    has_bitfields: bool
+    size_or_type: int
+    body: int
+
+
+class Btf:
+    """The types of one kernel; `data` is its /sys/kernel/btf/vmlinux."""
+
+    def __init__(self, data: bytes) -> None:
+        """Number the types.
+
+        Raises:
+            BtfError: the data are not BTF of a little-endian machine.
+        """
+        if len(data) < _HEADER.size or _HEADER.unpack_from(data)[0] != _MAGIC:
+            raise BtfError("not BTF")
+        _, _, _, header, type_start, type_bytes, string_start, string_bytes = _HEADER.unpack_from(data)
+        self._data = data
+        self._first = header + type_start
+        self._end = self._first + type_bytes
+        self._strings = data[header + string_start : header + string_start + string_bytes]
+        try:
+            self._places = _places(data, self._first, self._end)
+        except (struct.error, IndexError) as error:
+            raise BtfError("damaged BTF") from error
+
+    def id_of(self, name: str, kind: int) -> int:
+        """A type's number.
+
+        Raises:
+            BtfError: there is none of that name and kind.
+        """
+        at = self._strings.find(b"\0" + name.encode() + b"\0")
+        wanted = struct.pack("<I", at + 1)
+        place = self._first - 1
+        while at >= 0 and (place := self._data.find(wanted, place + 1, self._end)) >= 0:
+            index = bisect_left(self._places, place)
+            if index < len(self._places) and self._places[index] == place and self._type(index + 1).kind == kind:
+                return index + 1
+        raise BtfError(f"no {name} in this kernel's BTF")
+
+    def size(self, name: str) -> int:
+        """Bytes of a struct. Raises BtfError where there is none."""
+        return self._type(self.id_of(name, STRUCT)).size_or_type
+
+    def offset(self, name: str, *path: str) -> int:
+        """Bytes from the start of struct `name` to its member `path[0]`, in that to `path[1]` …; members of anonymous
+        structs and unions count as the outer one's own, as in C.
+
+        Raises:
+            BtfError: there is no such struct or member, or it is a bit-field.
+        """
+        offset, type_id = 0, self.id_of(name, STRUCT)
+        for member in path:
+            found = self._member(type_id, member)
+            if found is None:
+                raise BtfError(f"no {member} in struct {name}")
+            offset, type_id = offset + found[0], found[1]
+        return offset
+
+    def _member(self, type_id: int, name: str) -> tuple[int, int] | None:
+        """Offset and type of a member."""
+        outer = self._type(type_id)
+        while outer.kind in _QUALIFIERS:
+            outer = self._type(outer.size_or_type)
+        if outer.kind not in (STRUCT, UNION):
+            return None
+        for name_offset, member_type, bits in _RECORD.iter_unpack(
+            self._data[outer.body : outer.body + _RECORD.size * outer.item_count]
+        ):
+            start, width = (bits & 0xFFFFFF, bits >> 24) if outer.has_bitfields else (bits, 0)
+            if self._name(name_offset) == name:
+                return None if width or start % 8 else (start // 8, member_type)
+            if name_offset == 0 and (found := self._member(member_type, name)) is not None:
+                return start // 8 + found[0], found[1]
+        return None
+
+    def _name(self, offset: int) -> str:
+        return self._strings[offset : self._strings.index(b"\0", offset)].decode("latin-1")
+
+    def _type(self, type_id: int) -> _Type:
+        if not 0 < type_id <= len(self._places):
+            return _Type(0, 0, 0, has_bitfields=False, size_or_type=0, body=0)  # void
+        place = self._places[type_id - 1]
+        name, info, size = _RECORD.unpack_from(self._data, place)
+        return _Type(name, info >> 24 & 31, info & 0xFFFF, bool(info >> 31), size, place + _RECORD.size)
+
+
+def _places(data: bytes, place: int, end: int) -> "array[int]":
+    """Where each type's record starts; the first is that of type 1."""
+    places = array("I")
+    add = places.append
+    tails, items, unpack = _TAIL_BYTES, _ITEM_BYTES, struct.Struct("<I").unpack_from
+    while place < end:
+        add(place)
+        (info,) = unpack(data, place + 4)
+        kind = info >> 24 & 31
+        place += 12 + tails[kind] + items[kind] * (info & 0xFFFF)
+    return places
