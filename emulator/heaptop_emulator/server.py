@@ -46,6 +46,7 @@ class Server:
         self._starting = list(actors)
         self._clients: dict[int, _Connection] = {}
         self._asked_by: dict[int, _Connection] = {}
+        self._lines: dict[int, bytes] = {}
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
@@ -189,10 +190,17 @@ class Server:
             scenario=self._scenario,
             heaps=heaps,
             actors={pid: actor.comm for pid, actor in self._actors.items()},
-            files=text.machine_files(self._machine, heaps, self._boot_id),
+            files={**text.machine_files(self._machine, heaps, self._boot_id), text.PLACES: self._places()},
             links=text.machine_links(heaps),
             buffers=tuple(
                 BufferState(item.inode, item.heap, item.size_bytes, item.access, item.serial, item.name)
                 for item in self._framework.buffers.values()
             ),
         )
+
+    def _places(self) -> bytes:
+        """Where each buffer lies. That does not change while it lives."""
+        before, self._lines = self._lines, {}
+        for inode, buffer in sorted(self._framework.buffers.items()):
+            self._lines[inode] = before.get(inode) or text.place(inode, buffer.pages.runs())
+        return b"".join(self._lines.values())

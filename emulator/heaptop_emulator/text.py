@@ -8,9 +8,12 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
+from heaptop_emulator.heap import Run
 from heaptop_emulator.machine import MAX_ORDER, PAGE_BYTES, PAGEBLOCK_ORDER, CmaArea, Machine
 
 OSRELEASE: Final = "6.12.0-heaptop-emulated"
+PLACES: Final = "bpf/dmabuf_pages"
+"""The file that tells where buffers lie: heaptop makes its like on a real kernel, which has no such text."""
 DMABUF_DEVICE: Final = (0, 11)
 """Major and minor of the dmabuf pseudo file system: an anonymous device, so it differs per boot."""
 DMABUF_MODE: Final = 0o600
@@ -80,6 +83,17 @@ def bufinfo(buffers: Iterable[BufferLike], counts: Mapping[int, int]) -> bytes:
         )
     rows.append(b"\nTotal %d objects, %d bytes\n" % (len(listed), sum(buffer.size_bytes for buffer in listed)))
     return b"".join(rows)
+
+
+def place(inode: int, runs: Iterable[Run]) -> bytes:
+    """A buffer's line in the file that tells where buffers lie; neighbouring runs are joined."""
+    joined: list[list[int]] = []
+    for run in runs:
+        if joined and sum(joined[-1]) == run.pfn:
+            joined[-1][1] += run.count_pages
+        else:
+            joined.append([run.pfn, run.count_pages])
+    return b"%d\t%s\n" % (inode, b" ".join(b"%d+%d" % (pfn, count) for pfn, count in joined))
 
 
 def machine_files(machine: Machine, heaps: Sequence[str], boot_id: str) -> dict[str, bytes]:
