@@ -85,13 +85,23 @@ class ProcessCapture:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """When a text was read, in seconds before the capture, and how long that took."""
+
+    age_s: float
+    cost_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """All that one look at a source showed.
 
     `source` names the backend (`kernel`, `emulator:steady`, `replay:PATH`). `captured_at` is seconds since the epoch,
     None where a recording does not tell. `files` are system-wide texts by path; `links` symbolic links by path.
     `processes` are by rising pid: those that hold or may hold a buffer, and those that could not be read.
-    `processes_seen` counts all that were looked at, None where a recording does not tell.
+    `processes_seen` counts all that were looked at, None where a recording does not tell. `off` are the sources that
+    were switched off (`heaptop.sources`): their files were never opened. `older` are the files whose text is from an
+    earlier capture, because they are slow to read.
     """
 
     source: str
@@ -100,3 +110,5 @@ class Capture:
     links: Mapping[str, bytes]
     processes: tuple[ProcessCapture, ...]
     processes_seen: int | None = None
+    off: frozenset[str] = frozenset()
+    older: Mapping[str, Reading] = field(default_factory=lambda: MappingProxyType({}))

@@ -23,6 +23,7 @@ from typing import Final, TypeVar
 
 from heaptop.backend import uapi
 from heaptop.backend.base import Allocation, Way
+from heaptop.backend.chosen import without
 from heaptop.backend.content import BufferContent, open_content
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
 from heaptop.errors import SourceError, UsageError
@@ -51,8 +52,15 @@ _Answer = TypeVar("_Answer")
 class EmulatedBackend:
     """One emulator of its own, which ends with this object or with this process. A Backend and an Allocator."""
 
-    def __init__(self, scenario: str = "steady", *, seed: int = 1, clock: Callable[[], float] = time.time) -> None:
-        """Start it and wait until the scenario's processes hold their buffers.
+    def __init__(
+        self,
+        scenario: str = "steady",
+        *,
+        seed: int = 1,
+        clock: Callable[[], float] = time.time,
+        off: frozenset[str] = frozenset(),
+    ) -> None:
+        """Start it and wait until the scenario's processes hold their buffers. Sources that are `off` are left out.
 
         Raises:
             UsageError: no such scenario.
@@ -62,6 +70,7 @@ class EmulatedBackend:
             raise UsageError(f"no scenario {printable(scenario)!r}", "", f"one of: {', '.join(SCENARIOS)}")
         self._scenario = scenario
         self._clock = clock
+        self._off = off
         self._lock = threading.RLock()
         self._scan = ProcScan(is_buffer=_is_buffer, needle=LINK_PREFIX)
         self._patience = Patience(self._scan.process)
@@ -110,7 +119,7 @@ class EmulatedBackend:
         buffers = {buffer.inode: buffer for buffer in state.buffers if buffer.inode in before}
         counts = _count_references(seen, buffers)
         translation = _Translation(buffers, counts)
-        return Capture(
+        whole = Capture(
             source=self.source,
             captured_at=captured_at,
             files=MappingProxyType({**state.files, _BUFINFO: text.bufinfo(buffers.values(), counts)}),
@@ -118,6 +127,7 @@ class EmulatedBackend:
             processes=tuple(held for process in seen if (held := translation.process(process)) is not None),
             processes_seen=len(pids),
         )
+        return without(whole, self._off)
 
     def heaps(self) -> Sequence[str]:
         """Names of the heaps that can be asked."""

@@ -5,7 +5,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -16,8 +16,11 @@ from heaptop.capture import Capture, FdTable, ProcessCapture, Raw, ReadError
 from heaptop.errors import AllocationError
 from heaptop.scan.bpf import LIST, BpfSource
 from heaptop.scan.files import read_error, read_file
+from heaptop.scan.pace import Paced
 from heaptop.scan.patience import TIMEOUT_S, Patience
 from heaptop.scan.proc import ProcScan, is_dmabuf
+from heaptop.scan.sharing import with_sharing
+from heaptop.sources import PROCESSES, source_of
 from heaptop.units import printable, text_of
 
 _FILES: Final = (
@@ -27,6 +30,7 @@ _FILES: Final = (
     "proc/mounts",
     "proc/sys/kernel/osrelease",
     "proc/sys/kernel/random/boot_id",
+    "proc/self/status",
     "sys/kernel/dma_heap/total_pools_kb",
 )
 _SLOW_FILES: Final = ("sys/kernel/debug/dma_buf/bufinfo",)
@@ -42,6 +46,7 @@ _TREES: Final = {
     "sys/kernel/debug/cma": frozenset({"count", "used", "maxchunk", "order_per_bit", "base_pfn", "bitmap"}),
 }
 """Folders that are read whole, or only the files so named: writing to `alloc` and `free` of debugfs cma acts."""
+_LINKS: Final = ("proc/self/ns/pid",)
 _DEPTH_MAX: Final = 6
 _DEBUGFS: Final = "sys/kernel/debug"
 _HEAPS: Final = "dev/dma_heap"
@@ -53,18 +58,25 @@ class KernelBackend:
     """Looks at a kernel through proc, sysfs, debugfs and /dev. Reading changes nothing."""
 
     def __init__(
-        self, root: str = "/", *, clock: Callable[[], float] = time.time, timeout_s: float = TIMEOUT_S, **places: str
+        self,
+        root: str = "/",
+        *,
+        clock: Callable[[], float] = time.time,
+        timeout_s: float = TIMEOUT_S,
+        off: frozenset[str] = frozenset(),
+        **places: str,
     ) -> None:
         """`places` are folders that stand for `proc`, `sys` or `dev` below the root. A read is given up after
-        `timeout_s` without progress (or up to twice as long).
+        `timeout_s` without progress (or up to twice as long). Files of the sources that are `off` are never opened.
         """
         self._root = root
         self._clock = clock
         self._places = places
-        self._scan = ProcScan(self._path("proc"))
-        self._slow = Patience(self._read, timeout_s)
+        self._off = off
+        self._scan = ProcScan(self._path("proc"), off=off)
+        self._slow = Paced(self._read, timeout_s)
         self._processes = Patience(self._scan.process, timeout_s)
-        self._bpf = (BpfSource(),) if root == "/" and not places else ()
+        self._bpf = (BpfSource(),) if root == "/" and not places and "bpf" not in off else ()
         self._programs = Patience(BpfSource.read, timeout_s)
 
     @property
@@ -77,23 +89,34 @@ class KernelBackend:
         captured_at = self._clock()
         files: dict[str, Raw] = {}
         links: dict[str, bytes] = {}
-        slow = list(_SLOW_FILES)
-        for path in _FILES:
+        slow = list(self._wanted(_SLOW_FILES))
+        for path in self._wanted(_FILES):
             _put(files, path, self._read(path))
-        for tree in _TREES:
+        for path in _LINKS:
+            with contextlib.suppress(OSError):
+                links[path] = os.readlink(os.fsencode(self._path(path)))
+        for tree in self._wanted(_TREES):
             for path, raw in self._tree(tree, links, slow):
                 _put(files, path, raw)
         _put(files, _DEBUGFS, self._trouble_of(_DEBUGFS))
         _put(files, "dev.ls", self._devices())
+        files |= self._locked_heaps()
         files |= self._bpf_files()
         if not isinstance(files.get(LIST), bytes):
-            slow += self._pins(_PINS)
-        found, hanging = self._slow.each(slow)
-        for path, raw in found.items():
-            _put(files, path, raw)
-        files |= dict.fromkeys(hanging, ReadError("read", errno.ETIMEDOUT))
-        processes, seen = self._holders(files)
-        return Capture(self.source, captured_at, MappingProxyType(files), MappingProxyType(links), processes, seen)
+            slow += self._wanted(self._pins(_PINS))
+        texts, older = self._slow.each(slow)
+        files |= texts
+        processes, seen = ((), None) if self._off >= PROCESSES else self._holders(files)
+        return Capture(
+            source=self.source,
+            captured_at=captured_at,
+            files=MappingProxyType(files),
+            links=MappingProxyType(links),
+            processes=processes,
+            processes_seen=seen,
+            off=self._off,
+            older=MappingProxyType(older),
+        )
 
     def close(self) -> None:
         """Take the BPF programs away; there is nothing else."""
@@ -111,7 +134,12 @@ class KernelBackend:
         processes = [process for process in found.values() if process is not None]
         silent = FdTable(error=ReadError("read", errno.ETIMEDOUT))
         processes += [ProcessCapture(pid, MappingProxyType({}), silent) for pid in hanging]
-        return tuple(sorted(processes, key=lambda process: process.pid)), len(pids)
+        processes.sort(key=lambda process: process.pid)
+        return with_sharing(processes) if self._path("proc") == "/proc" else tuple(processes), len(pids)
+
+    def _wanted(self, paths: Iterable[str]) -> list[str]:
+        """Those whose source is not switched off."""
+        return [path for path in paths if source_of(path) not in self._off]
 
     def _path(self, path: str) -> str:
         top, _, rest = path.partition("/")
@@ -169,6 +197,13 @@ class KernelBackend:
                     yield from self._pins(path, depth - 1)
                 elif entry.is_file(follow_symlinks=False) and "dmabuf" in entry.name.lower().replace("_", ""):
                     yield path
+
+    def _locked_heaps(self) -> Iterator[tuple[str, Raw]]:
+        """Nodes that this user may not open, which is needed to allocate alone."""
+        with contextlib.suppress(OSError):
+            for name in sorted(os.listdir(self._path(_HEAPS))):
+                if not os.access(self._path(f"{_HEAPS}/{name}"), os.R_OK, effective_ids=True):
+                    yield f"{_HEAPS}/{name}", ReadError("open", errno.EACCES)
 
     def _devices(self) -> Raw | None:
         """The nodes of heaps and of udmabuf, as `ls -ln` prints them."""

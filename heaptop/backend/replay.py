@@ -1,19 +1,20 @@
 """A recording as a source of captures."""
 
 from heaptop import recording
+from heaptop.backend.chosen import without
 from heaptop.capture import Capture
 
 
 class ReplayBackend:
     """Hands over the one capture of a recording, again and again. It cannot allocate."""
 
-    def __init__(self, path: str) -> None:
-        """Read the recording at `path`.
+    def __init__(self, path: str, *, off: frozenset[str] = frozenset()) -> None:
+        """Read the recording at `path`, and leave out the sources that are `off`.
 
         Raises:
             RecordingError: there is none, or it cannot be read.
         """
-        self._capture = recording.read(path)
+        self._capture = without(recording.read(path), off)
 
     @property
     def source(self) -> str:

@@ -251,7 +251,7 @@ def _about(raw: Raw) -> _About:
     except (ValueError, RecursionError, AttributeError):
         return _About()
     return _About(
-        captured_at=float(at) if _is_number(at) else None,
+        captured_at=_number(at),
         processes_seen=seen if type(seen) is int and seen >= 0 else None,
         off=frozenset(name for name in off if name in SOURCES) if isinstance(off, list) else frozenset(),
         older={path: Reading(*row) for path, row in older.items() if _is_reading(row)}
@@ -260,12 +260,12 @@ def _about(raw: Raw) -> _About:
     )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and abs(value) < 1e15 and math.isfinite(value)
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e15 and math.isfinite(value) else None
 
 
 def _is_reading(row: object) -> bool:
-    return isinstance(row, list) and len(row) == 2 and all(map(_is_number, row))
+    return isinstance(row, list) and len(row) == 2 and None not in map(_number, row)
 
 
 # Writing

@@ -30,17 +30,25 @@ def is_dmabuf(target: bytes) -> bool:
     return target.startswith(DMABUF_LINKS)
 
 
+def is_dmabuf_info(text: bytes) -> bool:
+    """Whether an fdinfo is a dma-buf's (drivers/dma-buf/dma-buf.c dma_buf_show_fdinfo, 5.3 on)."""
+    return b"\nexp_name:\t" in text
+
+
 @dataclass(frozen=True, slots=True)
 class ProcScan:
     """How to look at one proc file system.
 
-    `is_buffer` knows a buffer by its link. `needle` is in the line of maps of every buffer, and in the fdinfo of an
-    io_uring that has one registered.
+    `is_buffer` knows a buffer by its link, `is_info` by its fdinfo. `needle` is in the line of maps of every buffer,
+    and in the fdinfo of an io_uring that has one registered. Of `fd`, `fdinfo`, `maps` and `tasks`, those that are
+    `off` are never opened.
     """
 
     root: str = "/proc"
     is_buffer: Callable[[bytes], bool] = is_dmabuf
     needle: bytes = DMABUF_NEEDLE
+    is_info: Callable[[bytes], bool] = is_dmabuf_info
+    off: frozenset[str] = frozenset()
 
     def pids(self) -> list[int]:
         """All processes, rising.
@@ -64,17 +72,18 @@ class ProcScan:
 
     def _process(self, pid: int, folder: int) -> ProcessCapture | None:
         table, is_holder = self._table(folder)
-        maps = read_file("maps", folder)
-        is_without_memory = maps == b""  # a kernel thread, or a leader that has ended: what is held its threads hold
+        maps = None if "maps" in self.off else read_file("maps", folder)
+        is_without_memory = _is_without_memory(maps, folder)  # so what is held its threads hold
         tasks = tuple(self._tasks(pid, folder, table, is_without_memory)) if table.error is None else ()
         is_holder |= any(self._holds(task.table) or task.files.get("maps") for task in tasks)
+        is_refused = table.error is not None or isinstance(maps, ReadError)
         if isinstance(maps, bytes):
             is_mapper = self.needle in maps
             maps = maps if is_mapper else b""
             is_holder |= is_mapper
         if is_holder:
             names: tuple[str, ...] = _DETAILS
-        elif table.error is not None and not is_without_memory:
+        elif is_refused and not is_without_memory:
             names = ("comm",)
         else:
             return None
@@ -86,7 +95,9 @@ class ProcScan:
         return ProcessCapture(pid, MappingProxyType(files), table, tasks)
 
     def _table(self, folder: int) -> tuple[FdTable, bool]:
-        """An fd table, and whether a buffer is in it. Without one it has no fdinfo and no stat."""
+        """An fd table, and whether a buffer is in it."""
+        if "fd" in self.off:
+            return self._table_by_fdinfo(folder)
         try:
             with _folder("fd", folder) as links:
                 targets, error = _targets(links)
@@ -99,35 +110,59 @@ class ProcScan:
                         found.append(link)
                     else:
                         continue
-                    if found[-1].stat is not None or target == _IO_URING:
+                    is_wanted = found[-1].stat is not None or target == _IO_URING
+                    if is_wanted and "fdinfo" not in self.off:
                         _put(infos, fd, read_file(f"fdinfo/{fd}", folder))
         except OSError as failure:
-            return FdTable(error=read_error("open", failure)), False
+            return self._table_by_fdinfo(folder, read_error("open", failure))
+        if error is not None and not found:
+            return self._table_by_fdinfo(folder, error)
         table = FdTable(tuple(found), MappingProxyType(infos), error)
         return table, self._holds(table)
 
+    def _table_by_fdinfo(self, folder: int, error: ReadError | None = None) -> tuple[FdTable, bool]:
+        """An fd table without its links, by what fdinfo says of every descriptor. From 5.14 on it is open to all who
+        may trace the process (commit 7bc3fa0172a4), where fd is open to its own user and to root alone.
+        """
+        infos: dict[int, Raw] = {}
+        if "fdinfo" not in self.off:
+            try:
+                with _folder("fdinfo", folder) as inner:
+                    for fd in sorted(map(int, os.listdir(inner))):
+                        raw = read_file(str(fd), inner)
+                        if isinstance(raw, ReadError):
+                            return FdTable(error=error or raw), False
+                        if raw is not None and self.is_info(raw):
+                            infos[fd] = raw
+            except OSError as failure:
+                return FdTable(error=error or read_error("open", failure)), False
+            error = None
+        return FdTable(fdinfo=MappingProxyType(infos), error=error), bool(infos)
+
     def _holds(self, table: FdTable) -> bool:
         return any(link.stat is not None for link in table.links) or any(
-            isinstance(raw, bytes) and self.needle in raw for raw in table.fdinfo.values()
+            isinstance(raw, bytes) and (self.needle in raw or self.is_info(raw)) for raw in table.fdinfo.values()
         )
 
     def _tasks(self, pid: int, folder: int, table: FdTable, is_leader_gone: bool) -> Iterator[TaskCapture]:
         """Threads whose fd table is their own, each such table once; with `maps` where the leader has none."""
         known = [(pid, table)]
-        for tid in other_threads(folder, pid):
+        for tid in () if "tasks" in self.off else other_threads(folder, pid):
             shared = [self._share(other, tid) for other, _ in known]
             if True in shared:
                 continue
             try:
                 with _folder(f"task/{tid}", folder, os.O_PATH) as inner:
-                    if None in shared and _numbers(inner) in [[link.fd for link in each.links] for _, each in known]:
-                        continue  # the cheap sign of a shared table
+                    if None in shared and _is_alike(inner, (each for _, each in known)):
+                        continue
                     own, _ = self._table(inner)
                     comm = read_file("comm", inner)
-                    maps = read_file("maps", inner) if is_leader_gone else None
+                    maps = read_file("maps", inner) if is_leader_gone and "maps" not in self.off else None
             except OSError:
                 continue  # ended meanwhile
-            is_same = None in shared and any(own.links == each.links for _, each in known)
+            is_same = None in shared and any(
+                own.links == each.links and own.fdinfo.keys() == each.fdinfo.keys() for _, each in known
+            )
             if own.error is None and comm is not None and not is_same:
                 known.append((tid, own))
                 files: dict[str, Raw] = {"comm": comm}
@@ -165,9 +200,22 @@ def _folder(path: str, parent: int | None, flags: int = 0) -> Iterator[int]:
         os.close(folder)
 
 
-def _numbers(folder: int) -> list[int]:
-    with _folder("fd", folder) as links:
-        return sorted(int(name) for name in os.listdir(links))
+def _is_without_memory(maps: Raw | None, folder: int) -> bool:
+    """A kernel thread, or a leader that has ended. Without maps, statm tells, which is open to all."""
+    if maps is not None:
+        return maps == b""
+    statm = read_file("statm", folder)
+    return isinstance(statm, bytes) and statm.startswith(b"0 ")
+
+
+def _is_alike(folder: int, tables: Iterable[FdTable]) -> bool:
+    """Whether a thread's table has the very numbers of one of `tables`: the cheap sign that it is shared."""
+    try:
+        with _folder("fd", folder) as links:
+            numbers = sorted(int(name) for name in os.listdir(links))
+    except PermissionError:
+        return False
+    return any(numbers == [link.fd for link in table.links] for table in tables)
 
 
 def _targets(links: int) -> tuple[list[tuple[int, bytes]], ReadError | None]:

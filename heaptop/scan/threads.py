@@ -1,18 +1,22 @@
-"""Threads that have an fd table of their own (unshare(CLONE_FILES), or clone without CLONE_FILES)."""
+"""Which tasks share an fd table or a memory: threads as a rule, but unshare(2) and clone(2) can have it otherwise."""
 
-import ctypes
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, cmp_to_key
+from itertools import pairwise
 from typing import Final
 
 _KCMP: Final = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "loongarch64": 272, "s390x": 343, "ppc64le": 354}
 """The number of kcmp(2) in the 64-bit system call table of each architecture (arch/*/entry/syscalls, 3.5 on)."""
-_KCMP_FILES: Final = 2
+MEMORY: Final = 1
+FILES: Final = 2
+"""What kcmp compares (include/uapi/linux/kcmp.h)."""
+_ORDER: Final = {1: -1, 2: 1}
+"""Its answers for less and greater."""
 
 _number = _KCMP.get(os.uname().machine) if sys.maxsize > 1 << 32 else None
-_syscall = ctypes.CDLL(None, use_errno=True).syscall
 
 
 def other_threads(folder: int, pid: int) -> Iterator[int]:
@@ -31,9 +35,39 @@ def share_table(one: int, other: int) -> bool | None:
 
     It needs CONFIG_KCMP and the right to trace both (PTRACE_MODE_READ).
     """
-    if _number is None:
-        return None
-    answer = _syscall(_number, one, other, _KCMP_FILES, 0, 0)
+    answer = _kcmp(one, other, FILES)
     if answer < 0:
-        return True if ctypes.get_errno() == errno.ESRCH else None  # ended by now: nothing of its own
-    return bool(answer == 0)
+        return True if answer == -errno.ESRCH else None  # ended by now: nothing of its own
+    return answer == 0
+
+
+def sharers(pids: Iterable[int], what: int) -> dict[int, int]:
+    """Of these processes, those that share FILES or MEMORY with one of a lower pid, and which that is.
+
+    The kernel's order is total, so that few comparisons find what is equal.
+    """
+
+    def order(one: int, other: int) -> int:
+        return _ORDER.get(_kcmp(one, other, what), 0) or one - other
+
+    found: dict[int, int] = {}
+    for one, other in pairwise(sorted(pids, key=cmp_to_key(order))):
+        if _kcmp(one, other, what) == 0:  # of equals the lower pid is first
+            found[other] = found.get(one, one)
+    return found
+
+
+def _kcmp(one: int, other: int, what: int) -> int:
+    """0 where two tasks have the same, 1 or 2 by the kernel's order of what they have, else a negative errno."""
+    if _number is None:
+        return -errno.ENOSYS
+    syscall, get_errno = _libc()
+    answer = syscall(_number, one, other, what, 0, 0)
+    return answer if answer >= 0 else -get_errno()
+
+
+@cache
+def _libc() -> tuple[Callable[..., int], Callable[[], int]]:
+    import ctypes  # noqa: PLC0415  (it is not loaded before there is something to compare)
+
+    return ctypes.CDLL(None, use_errno=True).syscall, ctypes.get_errno

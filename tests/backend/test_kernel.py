@@ -188,7 +188,7 @@ def test_a_file_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "proc/7").mkdir(parents=True)
     (tmp_path / "proc/8").mkdir()
     backend = KernelBackend(str(tmp_path), timeout_s=0.05)
-    real = backend._slow._work
+    real = backend._slow._read
 
     def stuck(path: str) -> object:
         if path == BUFINFO:

@@ -224,8 +224,9 @@ def test_only_buffers_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_kernel_thread_is_no_unreadable_process(tmp_path: Path, maps: str) -> None:
     """Its descriptors are refused to a plain user, but it has no memory: there is nothing to miss."""
     folder = fake_process(tmp_path, 5, {})
-    (folder / "fd").rmdir()
-    (folder / "fd").symlink_to("fd")  # ELOOP stands for a refusal
+    for name in ("fd", "fdinfo"):
+        (folder / name).rmdir()
+        (folder / name).symlink_to(name)  # ELOOP stands for a refusal
     (folder / "maps").write_text(maps)
     found = scan_processes(str(tmp_path))
     refused = ReadError("open", errno.ELOOP)

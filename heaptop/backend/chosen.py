@@ -1,0 +1,37 @@
+"""Captures without the sources that were switched off, for backends that have theirs whole."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+from heaptop.capture import Capture, FdTable, ProcessCapture
+from heaptop.sources import PROCESSES, source_of
+
+
+def without(capture: Capture, off: frozenset[str]) -> Capture:
+    """The capture as a kernel would have given it with these sources off."""
+    if not off:
+        return capture
+    is_pass = not off >= PROCESSES
+    return replace(
+        capture,
+        files=MappingProxyType({path: raw for path, raw in capture.files.items() if source_of(path) not in off}),
+        links=MappingProxyType({path: raw for path, raw in capture.links.items() if source_of(path) not in off}),
+        processes=tuple(_process(process, off) for process in capture.processes) if is_pass else (),
+        processes_seen=capture.processes_seen if is_pass else None,
+        off=capture.off | off,
+        older=MappingProxyType({path: seen for path, seen in capture.older.items() if source_of(path) not in off}),
+    )
+
+
+def _process(process: ProcessCapture, off: frozenset[str]) -> ProcessCapture:
+    files = {name: raw for name, raw in process.files.items() if name.partition(".")[0] not in off}
+    tasks = () if "tasks" in off else tuple(replace(task, table=_table(task.table, off)) for task in process.tasks)
+    return ProcessCapture(process.pid, MappingProxyType(files), _table(process.table, off), tasks)
+
+
+def _table(table: FdTable, off: frozenset[str]) -> FdTable:
+    return FdTable(
+        links=() if "fd" in off else table.links,
+        fdinfo=MappingProxyType({}) if "fdinfo" in off else table.fdinfo,
+        error=None if off >= {"fd", "fdinfo"} else table.error,
+    )
