@@ -200,7 +200,7 @@ def test_a_file_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
             gate.wait()
         return ProcessCapture(pid, {}) if pid == 8 else None
 
-    monkeypatch.setattr(backend._slow, "_work", stuck)
+    monkeypatch.setattr(backend._slow, "_read", stuck)
     monkeypatch.setattr(backend._processes, "_work", stuck_process)
     for _ in range(3):
         seen = backend.capture()
