@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from textual.pilot import Pilot
@@ -20,6 +21,8 @@ from heaptop.tui.poller import Poller
 KIB = 1 << 10
 MIB = 1 << 20
 NOON = 1_700_000_000.0
+PATIENCE_S = 30.0
+"""How long `until` waits: much longer than anything takes, as test machines are busy."""
 
 
 class FakeBackend:
@@ -146,7 +149,8 @@ def staged(
 
 async def until(pilot: Pilot[int], condition: Callable[[], object]) -> None:
     """Let the app go on until this holds; fails where it never does."""
-    for _ in range(200):
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
         await pilot.pause()
         if condition():
             return
