@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(wildcard emulator/heaptop_emulator/*.pyx) $(wildcard heaptop/scan/*.pyx)
 INPUTS := pyproject.toml constraints.txt tools/prepare.sh $(SOURCES)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 ARGS ?=
 PYTEST_ARGS ?= -n 2
 VM_ARGS ?=
