@@ -154,7 +154,7 @@ class HeaptopApp(ShellApp):
                 shared.update({(holder.process, holder.comm) for holder in self.buffers[inode].holders})
         rows = [
             (id_, comm, f"{count} buffer{'' if count == 1 else 's'} in common")
-            for (id_, comm), count in shared.most_common()
+            for (id_, comm), count in sorted(shared.items(), key=lambda item: (-item[1], item[0][0].pid))
             if id_ != process.id
         ]
         self._choose_process(f"Who shares buffers with {process.comm}", rows)

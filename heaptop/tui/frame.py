@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from heaptop.analysis.diff import Delta, diff
 from heaptop.model import Buffer, Process, ProcessId, Snapshot
@@ -10,6 +10,9 @@ from heaptop.session import Update
 
 NEW_SCANS = 3
 """For how many scans a new row carries its `+`, as a gone one its `-`."""
+
+REFERENCES_MAX = 12
+"""So many file counts of a buffer are remembered."""
 
 TOUCHED_SCANS = 16
 """For how many scans what changed is remembered, for a screen that skips some."""
@@ -22,7 +25,8 @@ class Frame:
     `buffers` are those alive and, after them, those just gone (also in `gone`). `new` came in the last scans, but not
     with the first. `since_held` is what changed since the frame the app holds still (paused), else None. `rate_per_s`
     is by how many buffers their number changes each second, None where time or the scan before is not known. `touched`
-    has, for the last updates by number, the inodes each changed.
+    has, for the last updates by number, the inodes each changed. `references` are file counts over time, oldest first,
+    of buffers whose count has changed.
     """
 
     update: Update
@@ -34,6 +38,7 @@ class Frame:
     rate_per_s: float | None = None
     size_bytes: int = 0
     touched: tuple[tuple[int, frozenset[int]], ...] = ()
+    references: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def touched_since(self, number: int) -> frozenset[int] | None:
         """Buffers that came, went or changed after update `number`; None where that is too long ago to tell."""
@@ -53,6 +58,7 @@ class Framer:
         self._new: deque[frozenset[int]] = deque(maxlen=NEW_SCANS)
         self._touched: deque[tuple[int, frozenset[int]]] = deque(maxlen=TOUCHED_SCANS)
         self._gone: set[int] = set()
+        self._references: Mapping[int, tuple[int, ...]] = {}
         self._before: Snapshot | None = None
 
     def frame(self, update: Update) -> Frame:
@@ -69,6 +75,7 @@ class Framer:
             frozenset() if self._before is None else frozenset(buffer.inode for buffer in update.delta.new)
         )
         self._touched.append((update.number, self._touched_by(update)))
+        self._note_references(update)
         rate_per_s = _rate(self._before, update.snapshot)
         self._before = update.snapshot
         return Frame(
@@ -81,7 +88,21 @@ class Framer:
             rate_per_s=rate_per_s,
             size_bytes=update.snapshot.size_bytes,
             touched=tuple(self._touched),
+            references=self._references,
         )
+
+    def _note_references(self, update: Update) -> None:
+        """Frames already handed out keep the mapping they have: a new one is made where a count changed."""
+        counts = {
+            after.inode: (before.file_count, after.file_count)
+            for before, after in update.delta.changed
+            if before.file_count is not None and after.file_count not in (None, before.file_count)
+        }
+        if counts:
+            told = {inode: seen for inode, seen in self._references.items() if inode in update.history.first_seen}
+            for inode, (before, now) in counts.items():
+                told[inode] = (*told.get(inode, (before,)), now)[-REFERENCES_MAX:]
+            self._references = told
 
     def _touched_by(self, update: Update) -> frozenset[int]:
         """What this update changed, and the rows of gone buffers that end with it."""

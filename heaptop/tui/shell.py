@@ -119,6 +119,10 @@ class ShellApp(App[int]):
         """Processes of the shown update."""
         return self.shown.frame.processes if self.shown.frame else {}
 
+    def references(self, inode: int) -> tuple[int, ...]:
+        """File counts of a buffer over time, oldest first; empty where it never changed."""
+        return self.shown.frame.references.get(inode, ()) if self.shown.frame else ()
+
     def touched_since(self, number: int) -> frozenset[int] | None:
         """Inodes that came, went or changed after update `number`; None where that is too long ago to tell."""
         return self.shown.frame.touched_since(number) if self.shown.frame else None
@@ -380,7 +384,7 @@ class ShellApp(App[int]):
         """Replace the filter, as if typed."""
         bar = self.query_one(FilterBar)
         if text:
-            bar.open(text)
+            bar.show_text(text)
         else:
             bar.close()
         self.on_filter_bar_changed(FilterBar.Changed(text))

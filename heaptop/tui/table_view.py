@@ -91,8 +91,8 @@ class TableView(View, Generic[T]):
         self._draw_details()
 
     def focus_content(self) -> None:
-        """The table has the keys."""
-        self.table.focus()
+        """The table has the keys, at once: the next one may be on its way."""
+        self.screen.set_focus(self.table)
 
     def close_details(self) -> bool:
         """Esc: False where nothing was open."""

@@ -34,6 +34,9 @@ class Shell(Protocol):
     def processes(self) -> Mapping[ProcessId, Process]:
         """Processes of the shown update."""
 
+    def references(self, inode: int) -> tuple[int, ...]:
+        """File counts of a buffer over time, oldest first; empty where it never changed."""
+
     def touched_since(self, number: int) -> frozenset[int] | None:
         """Inodes that came, went or changed after update `number`; None where that is too long ago to tell."""
 
@@ -138,5 +141,5 @@ class View(Container):
         """Give the keys to the part of the view that should have them when it becomes visible."""
         for widget in self.query("*"):
             if widget.focusable:
-                widget.focus()
+                self.screen.set_focus(widget)  # at once: the next key may be on its way
                 return

@@ -116,4 +116,6 @@ def playing(*looks: Snapshot, backend: FakeBackend | None = None, theme: str | N
     session = Session(backend, lambda: NOON, cpu_clock=lambda: 0.0, timer=lambda: 0.0)
     session._assembler = cast("Any", _Plays(looks or (look(*PHONE),)))
     poller = Poller(backend, None, lambda: NOON, session=session)
-    return HeaptopApp(backend, interval_s=None, poller=poller, theme=theme, clock=lambda: NOON, **more)
+    app = HeaptopApp(backend, interval_s=None, poller=poller, theme=theme, clock=lambda: NOON, **more)
+    app.NOTIFICATION_TIMEOUT = 3600  # type: ignore[misc]  # on a slow machine they would be gone before they are read
+    return app

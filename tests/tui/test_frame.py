@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any, cast
 
 from heaptop.session import Session, Update
@@ -65,3 +66,10 @@ def test_while_held_each_frame_tells_what_changed_since() -> None:
     delta = framer.frame(second).since_held
     assert delta is not None
     assert ([b.inode for b in delta.new], [b.inode for b in delta.gone]) == ([104], [78])
+
+
+def test_references_over_time_of_those_that_changed() -> None:
+    framer = Framer()
+    looks = [look(FB, replace(PREVIEW, file_count=count), second=count) for count in (3, 3, 5, 4)]
+    frames = [framer.frame(update) for update in updates(*looks)]
+    assert [dict(frame.references) for frame in frames] == [{}, {}, {39: (3, 5)}, {39: (3, 5, 4)}]

@@ -159,7 +159,7 @@ def _history(buffer: Buffer, story: BufferStory) -> list[Line]:
     if story.first_seen:
         lines.append(((" first seen ", "dim"), (story.first_seen, ""), (f", {format_age(story.age_s)} ago", "dim")))
     if len(story.references) > 1:
-        lines.append(((" references ", "dim"), (" ".join(map(str, story.references)), "")))
+        lines.append(((" references ", "dim"), (" → ".join(map(str, story.references)), "")))
     if story.gone_at:
         lines.append(((" gone since ", "dim"), (story.gone_at, "gone")))
     if story.last_holders and not buffer.holders:

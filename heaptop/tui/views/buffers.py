@@ -21,6 +21,8 @@ from heaptop.units import format_age, format_size
 
 GROUPS = ("none", "class", "exporter", "holder")
 
+INODE_WIDTH = 5
+
 _TELLS_TIME = re.compile(r"\b(age|new|since)\b", re.IGNORECASE)
 """Filters whose answer changes though the buffer does not."""
 
@@ -56,6 +58,7 @@ class BuffersView(TableView[Row]):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
+        self._inode_width = INODE_WIDTH
         self.group = "none"
         self.follows = False
         self._opened_groups: set[str] = set()
@@ -72,7 +75,7 @@ class BuffersView(TableView[Row]):
         """Ino Size Name Exporter Held-by fd map hid Age."""
         return (
             Column("mark", "", 2, self._cell_mark, worth=70, sortable=False),
-            Column("inode", "Ino", 5, self._cell_inode, align="right", worth=50),
+            Column("inode", "Ino", self._inode_width, self._cell_inode, align="right", worth=50),
             Column("size", "Size", 8, self._cell_size, align="right", worth=100),
             Column("name", "Name", 10, self._cell_name, flex=3, width_max=40, worth=100),
             Column("exporter", "Exporter", 9, self._cell_exporter, flex=1, width_max=24, worth=45),
@@ -153,6 +156,7 @@ class BuffersView(TableView[Row]):
         """Filter, order, group; a tick costs what changed."""
         self._candidates, self._marks = self._scope(update)
         key = buffer_keys(update.history.first_seen)
+        self._make_room(update)
         name, descending = self.table.sorted_by or ("size", True)
         filter_ = self.shell.filter
         keep = None if filter_ is None else self._keeper(filter_)
@@ -172,6 +176,14 @@ class BuffersView(TableView[Row]):
             self.table.select(max(buffer.inode for buffer in update.delta.new))
 
     def _scope(self, update: Update) -> tuple[Mapping[int, Buffer], dict[int, str]]:
+    def _make_room(self, update: Update) -> None:
+        """Inodes of a long-running system (and of an emulator's files) have many digits."""
+        largest = update.snapshot.buffers[-1].inode if update.snapshot.buffers else 0
+        width = max(self._inode_width, len(str(largest)))
+        if width != self._inode_width:
+            self._inode_width = width
+            self.table.set_columns(self.columns())
+
         """The buffers that may be shown, and the change each is marked with."""
         mark = update.since_mark if self.shell.since_mark_only else None
         if mark is None:
@@ -267,6 +279,7 @@ class BuffersView(TableView[Row]):
             last_holders=tuple(history.last_holders.get(row.inode, ())),
             own=row.inode in self.shell.held,
         )
+            references=self.shell.references(row.inode),
         return buffer_details(row, story, update.snapshot.gaps)
 
     def facts(self, row: Row) -> Mapping[str, object]:

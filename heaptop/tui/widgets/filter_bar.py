@@ -36,13 +36,17 @@ class FilterBar(Horizontal):
         """Closed at first."""
         self.display = False
 
-    def open(self, text: str) -> None:
-        """Show it with this text and give it the keys."""
+    def show_text(self, text: str) -> None:
+        """Show it with this text."""
         self.display = True
         field = self.query_one(Input)
         field.value = text
         field.cursor_position = len(text)
-        field.focus()
+
+    def open(self, text: str) -> None:
+        """Show it with this text and give it the keys, at once: the next one may be on its way."""
+        self.show_text(text)
+        self.screen.set_focus(self.query_one(Input))
 
     def close(self) -> None:
         """Empty and hide it."""

@@ -205,7 +205,9 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def _move_to(self, index: int) -> None:
         self._cursor = max(0, min(index, len(self._rows) - 1))
-        if self._cursor < self._top:
+        if not self.size.height:
+            pass  # not laid out yet: `on_resize` comes back
+        elif self._cursor < self._top:
             self._scroll_top(self._cursor)
         elif self._cursor >= self._top + self.page_rows:
             self._scroll_top(self._cursor - self.page_rows + 1)

@@ -59,10 +59,11 @@ def test_attachments_and_fences() -> None:
 
 
 def test_history_gone_and_own() -> None:
-    story = BufferStory("12:00:00", 131, gone_at="12:02:11", last_holders=("cam",), own=True)
+    story = BufferStory("12:00:00", 131, gone_at="12:02:11", last_holders=("cam",), own=True, references=(3, 5))
     shown = text(buffer_details(IN_FLIGHT, story, ()))
     assert "first seen 12:00:00, 2:11 ago" in shown
     assert "gone since 12:02:11" in shown
+    assert "references 3 → 5" in shown
     assert "* held by heaptop's own test allocation" in shown
 
 

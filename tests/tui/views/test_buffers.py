@@ -75,6 +75,22 @@ async def test_names_sizes_and_holders_stay_longest() -> None:
         assert lines(await ready(pilot, "2"))[0].split() == ["Ino", "▼Size", "Name", "Held", "by"]
 
 
+async def test_large_inodes_get_room() -> None:
+    large = buffer(4_294_967_295, 4096, "large")
+    async with playing(look(FB), look(FB, large)).run_test(size=NARROW) as pilot:
+        app = await ready(pilot, "2", "f5")
+        await until_number(pilot, app, 2)
+        assert lines(app)[2].split()[:2] == ["+?", "4294967295"]
+
+
+async def test_keys_typed_ahead_reach_the_view_that_was_asked_for() -> None:
+    async with playing().run_test(size=NARROW) as pilot:
+        app = await ready(pilot)
+        for key in ("3", "2", "down", "down"):
+            pilot.app.simulate_key(key)
+        await until(pilot, lambda: app.view and app.view.title == "Buffers" and view_of(app).table.cursor_index == 2)
+
+
 async def test_new_and_gone_rows_are_marked_for_three_looks_and_the_cursor_stays() -> None:
     later = [look(PREVIEW, SHARED, SIGNALLED, second=second) for second in range(1, 5)]
     async with playing(look(FB, PREVIEW, SHARED), *later).run_test(size=NARROW) as pilot:
