@@ -57,8 +57,8 @@ class BuffersView(TableView[Row]):
     DESCENDING = frozenset({"size", "fds", "maps", "hidden"})
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
-        super().__init__(id=id)
         self._inode_width = INODE_WIDTH
+        super().__init__(id=id)
         self.group = "none"
         self.follows = False
         self._opened_groups: set[str] = set()
@@ -155,8 +155,8 @@ class BuffersView(TableView[Row]):
     def draw(self, update: Update) -> None:
         """Filter, order, group; a tick costs what changed."""
         self._candidates, self._marks = self._scope(update)
-        key = buffer_keys(update.history.first_seen)
         self._make_room(update)
+        key = buffer_keys(update.history.first_seen)
         name, descending = self.table.sorted_by or ("size", True)
         filter_ = self.shell.filter
         keep = None if filter_ is None else self._keeper(filter_)
@@ -175,7 +175,6 @@ class BuffersView(TableView[Row]):
         if self.follows and update.delta.new:
             self.table.select(max(buffer.inode for buffer in update.delta.new))
 
-    def _scope(self, update: Update) -> tuple[Mapping[int, Buffer], dict[int, str]]:
     def _make_room(self, update: Update) -> None:
         """Inodes of a long-running system (and of an emulator's files) have many digits."""
         largest = update.snapshot.buffers[-1].inode if update.snapshot.buffers else 0
@@ -184,6 +183,7 @@ class BuffersView(TableView[Row]):
             self._inode_width = width
             self.table.set_columns(self.columns())
 
+    def _scope(self, update: Update) -> tuple[Mapping[int, Buffer], dict[int, str]]:
         """The buffers that may be shown, and the change each is marked with."""
         mark = update.since_mark if self.shell.since_mark_only else None
         if mark is None:
@@ -278,8 +278,8 @@ class BuffersView(TableView[Row]):
             gone_at="" if gone is None else clock_time(gone),
             last_holders=tuple(history.last_holders.get(row.inode, ())),
             own=row.inode in self.shell.held,
-        )
             references=self.shell.references(row.inode),
+        )
         return buffer_details(row, story, update.snapshot.gaps)
 
     def facts(self, row: Row) -> Mapping[str, object]:
