@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from heaptop.analysis.ownership import Share, shares
 from heaptop.assemble import buffers as joining
-from heaptop.assemble import cma, heaps, processes, system
-from heaptop.assemble.gaps import AS_TRACER, Gaps, counted, is_gone
+from heaptop.assemble import cma, heaps, limits, processes, system
+from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, Gaps, counted, is_gone
 from heaptop.assemble.memo import Last, keep_equal, keep_identical
 from heaptop.assemble.processes import Device, Holding, View
 from heaptop.capture import Capture, ProcessCapture, ReadError
@@ -50,13 +50,14 @@ class Assembler:
         names = self._names(nodes)
         buffers = self._build(held, listing, names)
         exporters = self._exporters(buffers, listing.nameless_rows, names)
-        memory = system.memory(capture.files, gaps)
+        memory = system.memory(capture, gaps)
         areas = cma.area_files(capture.files, sorted(names.names))
         area_names = [area.name for area in areas]
         pages = (view.page_bytes for view in views)
         page_bytes = system.page_bytes(pages, memory.cma_total_bytes, cma.all_pages(areas))
         _note_processes(capture, self._views.values(), gaps)
         _note_damage(capture, gaps)
+        limits.note(capture, gaps)
         joining.note(capture, listing, self._unknown(buffers), len(buffers), gaps)
         if listing.nameless_rows:
             gaps.add(*_without_identity(counted(len(listing.nameless_rows), "buffer") + " of bufinfo"))
@@ -72,7 +73,7 @@ class Assembler:
             exporters=exporters,
             buffers=buffers,
             processes=_processes(self._shares(buffers), views, gaps),
-            cma=cma.areas(areas, capture.files, memory.cma_total_bytes, page_bytes, gaps),
+            cma=cma.areas(areas, capture, memory.cma_total_bytes, page_bytes, gaps),
             memory=memory,
             gaps=gaps.result(),
         )
@@ -149,6 +150,8 @@ def _note_processes(capture: Capture, seen: Iterable[tuple[ProcessCapture, View]
             gaps.tally("{} could not be read", "process", "permission denied", AS_TRACER, of=capture.processes_seen)
             continue
         for trouble in {(trouble.what, trouble.remedy): trouble for trouble in reversed(view.troubles)}.values():
+            if trouble.why == NOT_CAPTURED and "maps" in capture.off:
+                continue
             gaps.tally(trouble.what, "process", trouble.why, trouble.remedy, of=capture.processes_seen)
     if anonymous:
         gaps.add(*_without_identity(counted(anonymous, "reference")))

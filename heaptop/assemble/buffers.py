@@ -61,11 +61,12 @@ class Listing:
     nameless_rows: tuple[Row, ...]
     has_bufinfo: bool
     trouble: str
+    is_old: bool = False
 
     @property
     def is_exact(self) -> bool:
-        """Whether bufinfo is there, and in order."""
-        return self.has_bufinfo and not self.trouble
+        """Whether bufinfo is there, of this capture, and in order."""
+        return self.has_bufinfo and not self.trouble and not self.is_old
 
     @property
     def inodes(self) -> set[int]:
@@ -104,14 +105,18 @@ class Lister:
         if isinstance(raw, bytes):
             raw = self._text = keep_equal(self._text, raw)
         info = gaps.read(raw, lambda text: self._parse(text, self._names(held, bpf.rows)), "bufinfo")
-        return self._join(bpf, info, self._entries)
+        return self._join(bpf, info, self._entries, BUFINFO in capture.older)
 
 
-def _listing(bpf: Bpf, info: Bufinfo | None, entries: dict[int, SysfsEntry]) -> Listing:
+def _listing(bpf: Bpf, info: Bufinfo | None, entries: dict[int, SysfsEntry], is_old: bool) -> Listing:
+    """Of an older bufinfo, what is not in another list either has been freed since."""
     if info is None:
         return Listing(bpf, {}, entries, (), has_bufinfo=False, trouble="")
     nameless = tuple(row for row in info.rows if row.ino is None)
-    return Listing(bpf, _by_inode(info), entries, nameless, has_bufinfo=True, trouble=info.trouble())
+    rows = _by_inode(info)
+    if is_old and (bpf.has_list or entries):
+        rows = {inode: row for inode, row in rows.items() if inode in bpf.rows or inode in entries}
+    return Listing(bpf, rows, entries, nameless, has_bufinfo=True, trouble=info.trouble(), is_old=is_old)
 
 
 def _by_inode(info: Bufinfo) -> dict[int, Row]:
@@ -206,7 +211,7 @@ def build(inode: int, parts: Parts) -> Buffer:
     exporter = None if exporter_name is None else text_of(exporter_name)
     count = taken.first("file_count", *_counts(parts))
     holders = tuple(holding.holder for holding in holdings)
-    seen = sum(len(holder.fds) + len(holder.maps) for holder in holders)
+    seen = sum(holding.references for holding in holdings)
     fences = taken.first("fences", (Source.BUFINFO, row.fences if row else None))
     attachments = _attachments(taken, row, entry)
     return Buffer(
@@ -302,7 +307,7 @@ def note(capture: Capture, listing: Listing, unknown: Mapping[str, int], total: 
     if listing.has_bufinfo:
         why = "not in bufinfo, which is read at another moment"
     elif not isinstance(capture.files.get(BUFINFO), bytes):
-        reason, remedy = missing_debugfs(capture.files, BUFINFO, "CONFIG_DEBUG_FS")
+        reason, remedy = missing_debugfs(capture, BUFINFO, "CONFIG_DEBUG_FS")
         has_list = listing.entries or listing.bpf.has_list
         unlisted = "" if has_list else "buffers that no readable process holds; "
         gaps.add(f"{unlisted}attachments, fences and references as bufinfo has them", reason, remedy)

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from heaptop.assemble.gaps import Gaps, missing_debugfs
-from heaptop.capture import Raw
+from heaptop.capture import Capture, Raw
 from heaptop.model import CmaArea, CmaRange, Source
 from heaptop.parse import cma_debugfs, cma_sysfs
 
@@ -58,19 +58,19 @@ def _quiet_count(area: AreaFiles) -> int | None:
 
 
 def areas(
-    found: Sequence[AreaFiles], files: Mapping[str, Raw], cma_total_bytes: int | None, page_bytes: int, gaps: Gaps
+    found: Sequence[AreaFiles], capture: Capture, cma_total_bytes: int | None, page_bytes: int, gaps: Gaps
 ) -> tuple[CmaArea, ...]:
     """Every area. Where one alone is there and nothing tells its size, CmaTotal does."""
     only_pages = cma_total_bytes // page_bytes if cma_total_bytes and len(found) == 1 else None
     result = tuple(_Reader(area, gaps).area(only_pages) for area in found)
     dark = [area.name for area in result if not area.ranges or any(part.bitmap is None for part in area.ranges)]
     if dark:
-        why, remedy = missing_debugfs(files, DEBUGFS, "CONFIG_CMA_DEBUGFS")
-        if any(path.startswith(DEBUGFS + "/") for path in files):
+        why, remedy = missing_debugfs(capture, DEBUGFS, "CONFIG_CMA_DEBUGFS")
+        if any(path.startswith(DEBUGFS + "/") for path in capture.files):
             why, remedy = "its bitmap could not be read", ""
         gaps.add(f"which pages are in use in CMA area {', '.join(dark)}", why, remedy)
     if not found and cma_total_bytes:
-        why, remedy = missing_debugfs(files, DEBUGFS, "CONFIG_CMA_DEBUGFS or CONFIG_CMA_SYSFS")
+        why, remedy = missing_debugfs(capture, DEBUGFS, "CONFIG_CMA_DEBUGFS or CONFIG_CMA_SYSFS")
         gaps.add("the CMA areas", why, remedy)
     return result
 

@@ -1,12 +1,13 @@
 """Collecting what could not be read: each trouble once, with its reason and its remedy."""
 
 import errno
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
-from heaptop.capture import Raw, ReadError
+from heaptop.capture import Capture, Raw, ReadError
 from heaptop.errors import ParseError, errno_text
 from heaptop.model import Gap
+from heaptop.sources import OPTION, source_of
 
 AS_ROOT: Final = "run as root"
 AS_TRACER: Final = "run as root or with CAP_SYS_PTRACE"
@@ -94,8 +95,11 @@ def is_gone(error: object) -> bool:
     return isinstance(error, ReadError) and error.errno in (errno.ENOENT, errno.ESRCH)
 
 
-def missing_debugfs(files: Mapping[str, Raw], path: str, option: str) -> tuple[str, str]:
+def missing_debugfs(capture: Capture, path: str, option: str) -> tuple[str, str]:
     """Why a file or folder below debugfs is not there, and the remedy. `option` is what the kernel is built with."""
+    files = capture.files
+    if (name := source_of(path)) in capture.off:
+        return f"{name} is switched off by {OPTION}", ""
     errors = [raw for place in _upwards(path) if isinstance(raw := files.get(place), ReadError)]
     told = next((error for error in errors if error.errno != errno.ENOENT), None)
     if told is not None:

@@ -49,6 +49,7 @@ class View:
 
     `anonymous` counts references to buffers without identity (up to 5.2), `unidentified` those to buffers whose
     identity could not be read; `lacking` are details that are not there, `page_bytes` the page size by this process.
+    `shares_fds` and `shares_maps` say that its table or memory is also that of a process with a lower pid.
     """
 
     id: ProcessId
@@ -65,6 +66,8 @@ class View:
     troubles: tuple[Trouble, ...]
     lacking: tuple[str, ...]
     page_bytes: int | None
+    shares_fds: bool
+    shares_maps: bool
 
     @property
     def devices(self) -> frozenset[Device]:
@@ -74,9 +77,12 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Holding:
-    """How one process holds one buffer, and what it told of it. `count` is the smallest file count it saw."""
+    """How one process holds one buffer, and what it told of it. `count` is the smallest file count it saw, `references`
+    how many of its descriptors and mappings are not those of another process too.
+    """
 
     holder: Holder
+    references: int
     stat: FdStat | None
     info: DmabufFdinfo | None
     count: int | None
@@ -112,6 +118,8 @@ def _holding(seen: View, sights: list[FdSight], vmas: list[Vma]) -> Holding:
             fds=tuple(sight.ref for sight in sights),
             maps=tuple(MapRef(vma.start, vma.length, vma.offset, vma.perms) for vma in vmas),
         ),
+        references=(0 if seen.shares_maps else len(vmas))
+        + sum(not seen.shares_fds or sight.ref.tid is not None for sight in sights),
         stat=next((sight.stat for sight in sights if sight.stat is not None), None),
         info=infos[0] if infos else None,
         count=min((info.count for info in infos), default=None),
@@ -160,6 +168,8 @@ class _Reader:
             troubles=tuple(self._troubles),
             lacking=tuple(self._lacking),
             page_bytes=self._page_bytes(user),
+            shares_fds="fd.shared" in process.files,
+            shares_maps="maps.shared" in process.files,
         )
 
     def _detail(self, name: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:

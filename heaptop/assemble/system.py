@@ -11,6 +11,7 @@ from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
 from heaptop.model import Memory
 from heaptop.parse import kernel, meminfo, pagetypeinfo, text, vmstat
+from heaptop.sources import source_of
 from heaptop.units import text_of
 
 PAGE_BYTES: Final = 4096
@@ -51,11 +52,16 @@ def boot_id(capture: Capture, gaps: Gaps) -> str | None:
     return None if found is None else text_of(found)
 
 
-def memory(files: Mapping[str, Raw], gaps: Gaps) -> Memory:
+def memory(capture: Capture, gaps: Gaps) -> Memory:
     """System-wide memory. Android's pools are None where the kernel has none, which is no gap."""
+    files = capture.files
     mem = gaps.read(files.get("proc/meminfo"), meminfo.parse, "/proc/meminfo") or {}
     counts = gaps.read(files.get("proc/vmstat"), vmstat.parse, "/proc/vmstat") or {}
-    absent = [f"/{path}" for path in ("proc/meminfo", "proc/vmstat") if path not in files]
+    absent = [
+        f"/{path}"
+        for path in ("proc/meminfo", "proc/vmstat")
+        if path not in files and source_of(path) not in capture.off
+    ]
     if absent:
         gaps.add(" and ".join(absent), NOT_CAPTURED)
     return Memory(

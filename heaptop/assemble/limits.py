@@ -1,0 +1,47 @@
+"""What heaptop did not look at, could not see from where it runs, or looked at earlier: each a gap."""
+
+import re
+from typing import Final
+
+from heaptop.assemble.gaps import Gaps, is_denied
+from heaptop.capture import Capture
+from heaptop.errors import ParseError
+from heaptop.parse import status
+from heaptop.sources import OPTION, SOURCES
+from heaptop.units import format_age
+
+NODES: Final = "dev/dma_heap/"
+UDEV_RULE: Final = 'a udev rule gives them to a group: SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"'
+INITIAL_PIDS: Final = b"pid:[4026531836]"
+"""/proc/self/ns/pid in the first pid namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h)."""
+
+
+def note(capture: Capture, gaps: Gaps) -> None:
+    """All of them."""
+    for name in capture.off:
+        gaps.add(name, f"switched off by {OPTION}: {SOURCES[name]}" if name in SOURCES else f"switched off by {OPTION}")
+    for path, reading in capture.older.items():
+        why = f"read {format_age(reading.age_s)} ago, as one reading takes {reading.cost_s * 1000:.0f} ms"
+        gaps.add(f"what has changed since in /{path}", why, f"{OPTION} switches it off")
+    if _is_in_a_pid_namespace(capture):
+        why = "heaptop sees only the pid namespace that it runs in"
+        gaps.add("processes outside this container", why, "run heaptop outside, or share the host's pids")
+    locked = sorted(path.removeprefix(NODES) for path, raw in capture.files.items() if _is_locked(path, raw))
+    if locked:
+        gaps.add(f"allocating from {', '.join(locked)}", "permission denied", UDEV_RULE)
+
+
+def _is_locked(path: str, raw: object) -> bool:
+    return path.startswith(NODES) and is_denied(raw)
+
+
+def _is_in_a_pid_namespace(capture: Capture) -> bool:
+    """Whether /proc shows a namespace below the first. One that shows an outer one has a pid for each in NSpid."""
+    own = capture.links.get("proc/self/ns/pid", INITIAL_PIDS)
+    if own == INITIAL_PIDS or not re.fullmatch(rb"pid:\[\d+\]", own):
+        return False
+    try:
+        text = capture.files.get("proc/self/status")
+        return not isinstance(text, bytes) or len(status.parse(text).nspid) <= 1
+    except ParseError:
+        return True
