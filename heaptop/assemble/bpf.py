@@ -16,6 +16,7 @@ PAGES: Final = "bpf/dmabuf_pages"
 PINS: Final = "sys/fs/bpf/"
 AS_PROFILER: Final = "run as root or with CAP_BPF and CAP_PERFMON"
 
+_PLACES: Final = "where buffers lie in memory, as BPF tells it"
 _Place = tuple[int, tuple[PageRun, ...]]
 
 
@@ -56,9 +57,9 @@ class BpfReader:
             pages = self._pages = keep_equal(self._pages, pages)
         places = None
         if isinstance(pages, ReadError):
-            gaps.add("where buffers lie in memory", reason(pages), AS_ROOT if is_denied(pages) else "")
+            gaps.add(_PLACES, reason(pages), AS_ROOT if is_denied(pages) else "")
         else:
-            places = gaps.read(pages, self._find_places, "where buffers lie in memory")
+            places = gaps.read(pages, self._find_places, _PLACES)
         return self._join(listed, places)
 
     def _places(self, data: bytes) -> Mapping[int, tuple[PageRun, ...]]:
@@ -83,5 +84,5 @@ def note_refusal(files: Mapping[str, Raw], gaps: Gaps, *, has_list: bool) -> Non
     refused = files.get(LIST)
     if not isinstance(refused, ReadError) or is_gone(refused):
         return
-    what = "where buffers lie in memory, as BPF tells it" if has_list else "buffers and where they lie, as BPF tells it"
+    what = _PLACES if has_list else "buffers and where they lie, as BPF tells it"
     gaps.add(what, reason(refused), AS_PROFILER if is_denied(refused) else "")

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from heaptop.analysis.occupancy import Fit, free_runs_by_order, run_at
-from heaptop.model import CmaArea, Gap, Snapshot
+from heaptop.model import Buffer, CmaArea, Gap, Snapshot
 from heaptop.tui.renderables.cma_map import Bit
 from heaptop.units import format_size, parse_size, printable
 
@@ -18,6 +18,7 @@ Spans = tuple[Span, ...]
 LABEL = "$unknown"
 STRONG = "bold"
 
+NO_PLACES = "nothing here tells where buffers lie: it takes the BPF iterator (Linux 6.16 on), and root"
 LEGEND = "█ used ▒ part · free   "
 
 NO_AREA = """
@@ -81,8 +82,24 @@ def area_spans(area: CmaArea, page_bytes: int, name_width: int = 0, mark: str = 
     return (*spans, ("  order_per_bit ", LABEL), (str(area.order_per_bit), ""))
 
 
-def cursor_spans(area: CmaArea, place: Bit, page_bytes: int) -> Spans:
-    """What lies under the cursor: page frame, page within its range, run, and how far into it."""
+def owner_text(buffer: Buffer) -> str:
+    """`cam-raw (cameraserver)`: a buffer and who holds it."""
+    comms = list(dict.fromkeys(holder.comm for holder in buffer.holders))
+    who = comms[0] if comms else "nobody seen"
+    more = f" +{len(comms) - 1}" if len(comms) > 1 else ""
+    return printable(f"{buffer.name or f'inode {buffer.inode}'} ({who}{more})")
+
+
+def pfn_of(area: CmaArea, place: Bit) -> int | None:
+    """The page frame of a bit's first page."""
+    base = area.ranges[place.range_index].base_pfn if area.ranges else None
+    return None if base is None else base + (place.bit << (area.order_per_bit or 0))
+
+
+def cursor_spans(area: CmaArea, place: Bit, page_bytes: int, owner: Spans = ()) -> Spans:
+    """What lies under the cursor: page frame, page within its range, whose it is where used, its run, and how far into
+    that.
+    """
     part = area.ranges[place.range_index]
     order = area.order_per_bit or 0
     page = place.bit << order
@@ -97,6 +114,7 @@ def cursor_spans(area: CmaArea, place: Bit, page_bytes: int) -> Spans:
         *spans,
         (" · ", LABEL),
         ("used", "$used") if run.used else ("free", "$room"),
+        *(((" · ", LABEL), *owner) if run.used and owner else ()),
         (" · ", LABEL),
         (f"+{place.bit - run.start_bit << order:,} in a run of {pages_text(run.count_bits << order, page_bytes)}", ""),
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from heaptop.analysis.placement import runs_by_order
 from heaptop.model import UNNAMED, Buffer, FdRef, Gap, Holder, MapRef, Process, ProcessId
 from heaptop.tui.renderables.table import Span
 from heaptop.units import format_age, format_delta, format_size, printable
@@ -12,6 +13,7 @@ Line = tuple[Span, ...]
 """A line of the pane; styles are those of `renderables.table.STYLES`."""
 
 O_ACCMODE = 3
+RUNS_SHOWN = 16
 O_CLOEXEC = 0o2000000
 
 _TOLD_BY = {
@@ -22,6 +24,7 @@ _TOLD_BY = {
     "hidden_refs": "it takes the file count (fdinfo, bufinfo) and every fd table readable",
     "attachments": "only bufinfo (debugfs) tells attachments",
     "fences": "only bufinfo (debugfs) tells fences",
+    "runs": "only BPF (the dmabuf iterator of 6.16 on) tells where a buffer lies",
     "heap": "kernels 5.6 to 5.10 do not tell a buffer's heap",
 }
 
@@ -41,7 +44,7 @@ class BufferStory:
 def explain_unknown(field: str, gaps: Iterable[Gap]) -> str:
     """Why a value is `~` here, and the remedy: in one line."""
     why = _TOLD_BY.get(field, "no source here tells it")
-    words = {"fdinfo", "bufinfo", "debugfs", "sysfs", "fd", "proc", "process"}
+    words = {"fdinfo", "bufinfo", "bpf", "debugfs", "sysfs", "fd", "proc", "process"}
     told = f"{why}".lower()
     for gap in gaps:
         text = f"{gap.what} {gap.why}".lower()
@@ -70,6 +73,7 @@ def buffer_details(buffer: Buffer, story: BufferStory, gaps: Sequence[Gap]) -> l
         fences = [f"{fence.usage} {fence.text}{' signalled' if fence.signalled else ''}" for fence in buffer.fences]
     lines += _told_list("Fences", "fences", fences, gaps)
     lines += _hidden(buffer, gaps)
+    lines += _place(buffer, gaps)
     return lines + _history(buffer, story)
 
 
@@ -152,6 +156,19 @@ def _hidden(buffer: Buffer, gaps: Sequence[Gap]) -> list[Line]:
         may = "an fd in flight in a socket, an io_uring table, a GEM handle, an attachment or another kernel user"
         lines.append(((f" {may}; or a process that may not be read", "dim"),))
     return lines
+
+
+def _place(buffer: Buffer, gaps: Sequence[Gap]) -> list[Line]:
+    """How contiguous it is, and its first runs of page frames."""
+    lines = _head("In memory")
+    runs = buffer.runs
+    if runs is None:
+        return [*lines, ((" ~ ", "unknown"), (explain_unknown("runs", gaps), "dim"))]
+    by_order = " ".join(f"{order}:{count}" for order, count in enumerate(runs_by_order(runs)) if count)
+    count = f" {len(runs)} run{'' if len(runs) == 1 else 's'}"
+    lines.append(((count, "strong"), (f" of pages, by order {by_order}", "dim")))
+    lines += [((f"   pfn {run.pfn:#x}", ""), (f"  {run.count_pages:,} pages", "dim")) for run in runs[:RUNS_SHOWN]]
+    return lines if len(runs) <= RUNS_SHOWN else [*lines, ((f"   … and {len(runs) - RUNS_SHOWN:,} more", "dim"),)]
 
 
 def _history(buffer: Buffer, story: BufferStory) -> list[Line]:

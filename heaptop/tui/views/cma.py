@@ -10,7 +10,8 @@ from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from heaptop.analysis.occupancy import Fit, fit, fitting_runs
-from heaptop.model import CmaArea
+from heaptop.analysis.placement import Placement
+from heaptop.model import Buffer, CmaArea
 from heaptop.session import Update
 from heaptop.tui.renderables import cma_text
 from heaptop.tui.renderables.cma_map import Bit
@@ -44,6 +45,7 @@ class CmaView(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left_square_bracket", "area(-1)", "Previous area", show=False, key_display="["),
         Binding("right_square_bracket", "area(1)", "next area", key_display="]"),
+        Binding("o", "owner", "buffer"),
         Binding("enter", "ask", "will it fit?"),
         Binding("escape", "to_map", "Back to the map", show=False),
     ]
@@ -70,6 +72,7 @@ class CmaView(View):
         self._areas: tuple[CmaArea, ...] = ()
         self._page_bytes = 4096
         self._fit: Fit | None = None
+        self._placement: tuple[object, CmaArea, Placement] | None = None
 
     def compose(self) -> ComposeResult:
         """Areas, map, and the lines below it."""
@@ -104,6 +107,7 @@ class CmaView(View):
         snapshot = update.snapshot
         shown = self.area
         if snapshot.cma == self._areas and snapshot.cma:
+            self.on_cma_map_cursor_moved()  # it may be another buffer that lies there
             return
         self._areas, self._page_bytes = snapshot.cma, snapshot.page_bytes
         options = self.query_one("#cma-areas", OptionList)
@@ -169,10 +173,46 @@ class CmaView(View):
         area = self.map.area
         if area is None or not area.ranges:
             return
-        spans = cma_text.cursor_spans(area, self.map.cursor, self._page_bytes)
+        spans = cma_text.cursor_spans(area, self.map.cursor, self._page_bytes, self._owner_spans(area))
         self.query_one("#cma-cursor", Static).update(content(spans))
         legend = cma_text.LEGEND if self.size.width >= LEGEND_COLUMNS else ""
         self.query_one("#cma-scale", Static).update(legend + cma_text.scale_text(self.map.cell_pages))
+
+    def _placed(self, area: CmaArea) -> Placement | None:
+        """Whose pages the area's are, by the update that is shown; worked out once for each."""
+        update = self.shell.update
+        bases = [part.base_pfn for part in area.ranges if part.base_pfn is not None]
+        if update is None or not bases:
+            return None
+        buffers = update.snapshot.buffers
+        if self._placement is None or self._placement[0] is not buffers or self._placement[1] is not area:
+            end = max(part.base_pfn + part.count_pages for part in area.ranges if part.base_pfn is not None)
+            self._placement = buffers, area, Placement(buffers, min(bases), end)
+        return self._placement[2]
+
+    def _owner(self, area: CmaArea) -> Buffer | None:
+        """The buffer that lies under the cursor."""
+        placement, pfn = self._placed(area), cma_text.pfn_of(area, self.map.cursor)
+        lying = placement.at(pfn) if placement is not None and pfn is not None else None
+        return None if lying is None else self.shell.buffers.get(lying.inode)
+
+    def _owner_spans(self, area: CmaArea) -> cma_text.Spans:
+        """Whose the page under the cursor is; nothing where no buffer's place is told, which `o` explains."""
+        placement, owner = self._placed(area), self._owner(area)
+        if owner is not None:
+            return ((cma_text.owner_text(owner), cma_text.STRONG),)
+        return (("of no known dma-buf", cma_text.LABEL),) if placement is not None and placement.is_told else ()
+
+    def action_owner(self) -> None:
+        """To the buffer under the cursor."""
+        area = self.map.area
+        owner = self._owner(area) if area is not None and area.ranges else None
+        if owner is not None:
+            self.shell.go_to_buffer(owner.inode)
+        elif area is not None:
+            placement = self._placed(area)
+            told = placement is not None and placement.is_told
+            self.shell.say("no known buffer lies here" if told else cma_text.NO_PLACES)
 
     def on_input_changed(self) -> None:
         """Answer while it is typed."""
@@ -230,4 +270,4 @@ class CmaView(View):
             return not self.map.has_focus and bool(self._areas)
         if action == "area":
             return len(self._areas) > 1
-        return bool(self._areas) if action == "ask" else True
+        return bool(self._areas) if action in ("ask", "owner") else True
