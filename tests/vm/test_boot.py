@@ -11,7 +11,7 @@ from tests.vm.machine import boot, build
 HERE = Path(__file__).parent
 GUEST_TESTS = ("-m", "pytest", "-c", str(HERE / "guest/pytest.ini"), str(HERE / "guest"))
 KERNELS = sorted({"6.12", "7.2", STOCK, *names()})
-TIMEOUT_S = 600
+TIMEOUT_S = 900
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(TIMEOUT_S + 60)]
 
