@@ -6,7 +6,7 @@ from typing import Final
 
 from heaptop.backend.base import Backend, ContentReader
 from heaptop.capture import Capture, Raw
-from heaptop.errors import UsageError
+from heaptop.errors import SourceError, UsageError
 from heaptop.scan.proc import is_dmabuf
 from heaptop.units import printable
 
@@ -55,32 +55,35 @@ def _read_only(backend: Backend) -> Backend:
     return ReadOnlyContent(backend) if isinstance(backend, ContentReader) else ReadOnly(backend)
 
 
-def open_backend(source: str, *, root: str = "/", readonly: bool = False) -> Opened:
+def open_backend(
+    source: str, *, root: str = "/", readonly: bool = False, off: frozenset[str] = frozenset()
+) -> Opened:
     """Open a source: `auto`, `kernel`, `emulator[:SCENARIO]` or `replay:PATH`.
 
-    `root` is where the kernel's proc, sys and dev are; anywhere but in `/` they can only be read.
+    `root` is where the kernel's proc, sys and dev are; anywhere but in `/` they can only be read. `off` are the names
+    (see heaptop.sources) of what is not asked.
 
     Raises:
         UsageError: no such source.
         SourceError, RecordingError: it cannot be opened.
     """
-    opened = _opened(source, root)
+    opened = _opened(source, root, off)
     return Opened(_read_only(opened.backend), opened.note) if readonly else opened
 
 
-def _opened(source: str, root: str) -> Opened:
+def _opened(source: str, root: str, off: frozenset[str]) -> Opened:
     kind, colon, what = source.partition(":")
     match kind, what:
         case "auto", "" if not colon:
-            return _auto(root)
+            return _auto(root, off)
         case "kernel", "" if not colon:
-            return Opened(_kernel(root))
+            return Opened(_kernel(root, off))
         case "emulator", _ if what or not colon:
-            return Opened(_emulator(what or _SCENARIO))
+            return Opened(_emulator(what or _SCENARIO, off))
         case "replay", path if path:
             from heaptop.backend.replay import ReplayBackend  # noqa: PLC0415  (a source loads no other)
 
-            return Opened(ReplayBackend(path))
+            return Opened(ReplayBackend(path, off=off))
         case (("adb" | "ssh"), _):
             raise UsageError(
                 f"{kind} is not available yet",
@@ -91,9 +94,9 @@ def _opened(source: str, root: str) -> Opened:
             raise UsageError(f"no source {printable(source)!r}", "", f"take one of: {SOURCES}")
 
 
-def _auto(root: str) -> Opened:
+def _auto(root: str, off: frozenset[str]) -> Opened:
     """The kernel where it has heaps or shows any dma-buf, else the emulator."""
-    kernel = _kernel(root)
+    kernel = _kernel(root, off)
     if not _is_root(root):
         return Opened(kernel, f"using the kernel's files in {printable(root)}")
     if any(map(_listed, _HEAP_FOLDERS)):
@@ -102,7 +105,7 @@ def _auto(root: str) -> Opened:
         return Opened(kernel, "this kernel has no dma-heaps, but shows dma-bufs: using it")
     kernel.close()
     note = f"this kernel has no dma-heaps and shows no dma-buf: using the emulator, scenario {_SCENARIO}"
-    return Opened(_emulator(_SCENARIO), note)
+    return Opened(_emulator(_SCENARIO, off), note)
 
 
 def _listed(folder: str) -> list[str]:
@@ -130,13 +133,17 @@ def _is_root(root: str) -> bool:
     return os.path.realpath(root) == "/"
 
 
-def _kernel(root: str) -> Backend:
+def _kernel(root: str, off: frozenset[str]) -> Backend:
     from heaptop.backend.kernel import KernelAllocator, KernelBackend  # noqa: PLC0415  (a source loads no other)
 
-    return KernelAllocator() if _is_root(root) else KernelBackend(root)
+    return KernelAllocator(off=off) if _is_root(root) else KernelBackend(root, off=off)
 
 
-def _emulator(scenario: str) -> Backend:
-    from heaptop.backend.emulated import EmulatedBackend  # noqa: PLC0415  (a source loads no other)
-
-    return EmulatedBackend(scenario)
+def _emulator(scenario: str, off: frozenset[str]) -> Backend:
+    try:
+        from heaptop.backend.emulated import EmulatedBackend  # noqa: PLC0415  (a source loads no other)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "heaptop_emulator":
+            raise
+        raise SourceError("the emulator is not built", f"no module {error.name}", "install heaptop whole") from error
+    return EmulatedBackend(scenario, off=off)

@@ -27,7 +27,7 @@ def run(options: Options) -> int:
         compile_filter(options.filter)  # a wrong one is told here, in words, rather than inside the app
     if options.no_color:
         os.environ["NO_COLOR"] = "1"
-    found = open_backend(options.backend, root=options.root, readonly=options.readonly)
+    found = open_backend(options.backend, root=options.root, readonly=options.readonly, off=options.off)
     try:
         from heaptop.tui.start import run_app
 

@@ -8,6 +8,7 @@ from heaptop.analysis.picture import FORMATS
 from heaptop.cli.output import emit
 from heaptop.cli.parser import PATTERNS, SHELLS, SORT_KEYS, SOURCES, VERBS, WITH_VALUE, Options, build
 from heaptop.errors import Exit
+from heaptop.sources import SOURCES as KERNEL_SOURCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ def _keys(verb: str) -> str:
     return " ".join([*keys, *(f"-{key}" for key in keys)])
 
 
+_NAMES = " ".join([*KERNEL_SOURCES, *(f"-{name}" for name in KERNEL_SOURCES)])
 FISH_HEAPS = "(ls /dev/dma_heap 2>/dev/null; or echo system)"
 HEAPS = "$(command ls /dev/dma_heap 2>/dev/null || echo system)"
 
@@ -78,6 +80,7 @@ def _bash() -> str:
         shells=" ".join(SHELLS),
         patterns=" ".join(PATTERNS),
         formats=" ".join(FORMATS),
+        names=_NAMES,
         heaps=HEAPS,
         verb_case="|".join(verb.name for verb in VERBS),
     )
@@ -123,6 +126,7 @@ _heaptop() {{
         --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
         --pattern) mapfile -t COMPREPLY < <(compgen -W '{patterns}' -- "$cur"); return ;;
         --format) mapfile -t COMPREPLY < <(compgen -W '{formats}' -- "$cur"); return ;;
+        --source) mapfile -t COMPREPLY < <(compgen -W '{names}' -- "$cur"); return ;;
         --png) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
         --sort)
             case $verb in
@@ -172,6 +176,8 @@ def _zsh_values(flag: Flag, verb: str | None) -> str:
             return f"({' '.join(PATTERNS)})"
         case "--format":
             return f"({' '.join(FORMATS)})"
+        case "--source":
+            return f"({_NAMES})"
         case "--png":
             return "_files"
         case "--sort":
@@ -273,6 +279,7 @@ def _fish_flag(flag: Flag, condition: str, verb: str | None) -> str:
         "--root": ' -x -a "(__fish_complete_directories)"',
         "--pattern": f' -x -a "{" ".join(PATTERNS)}"',
         "--format": f' -x -a "{" ".join(FORMATS)}"',
+        "--source": f' -x -a "{_NAMES}"',
         "--png": " -r -F",
         "--sort": f' -x -a "{_keys(verb or "buffers")}"',
     }.get(flag.spellings[-1], " -x" if flag.value else "")

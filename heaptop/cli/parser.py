@@ -14,6 +14,8 @@ from typing import Any, Final, NoReturn
 from heaptop.analysis.picture import FORMATS
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.errors import UsageError
+from heaptop.sources import SOURCES as KERNEL_SOURCES
+from heaptop.sources import switched_off
 from heaptop.units import parse_duration, parse_size, printable
 
 INTERVAL_S_MIN: Final = 0.1
@@ -43,6 +45,8 @@ class Options(argparse.Namespace):
     backend: str = "auto"
     root: str = "/"
     readonly: bool = False
+    source: list[str] | None = None
+    off: frozenset[str] = frozenset()
     no_color: bool = False
     json: bool = False
     csv: bool = False
@@ -186,6 +190,14 @@ COMMON: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
     "csv": (("--csv",), {"action": "store_true", "help": "print CSV with a header line"}),
     "filter": (("--filter",), {"metavar": "EXPR", "help": "show only what matches, like 'size>1M and holder:camera'"}),
     "sort": (("--sort",), {"metavar": "KEY", "help": "sort by this column; -KEY reverses"}),
+    "source": (
+        ("--source",),
+        {
+            "metavar": "NAME,…",
+            "action": "append",
+            "help": "ask these sources only, or with -NAME all but these: " + ", ".join(KERNEL_SOURCES),
+        },
+    ),
     "interval": (("--interval",), {"metavar": "S", "type": interval, "help": "look again every S seconds"}),
 }
 
@@ -224,20 +236,20 @@ def _completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
 
 
-_LIST: Final = (*_ALWAYS, "json", "csv", "filter", "sort", "interval")
+_LIST: Final = (*_ALWAYS, "json", "csv", "filter", "sort", "source", "interval")
 
 VERBS: Final = (
     Verb("heaps", "print the heaps: buffers and bytes of each, and of other exporters", _LIST),
     Verb("buffers", "print every buffer and who holds it", _LIST),
     Verb("processes", "print the processes that hold buffers, with RSS and PSS", _LIST),
-    Verb("cma", "print the CMA areas: a map of each, and its free runs", (*_ALWAYS, "json", "csv", "sort", "interval")),
-    Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv"), _capture_arguments),
+    Verb("cma", "print the CMA areas: a map of each, and its free runs", (*_ALWAYS, "json", "csv", "sort", "source", "interval")),
+    Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv", "source"), _capture_arguments),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), _alloc_arguments),
-    Verb("content", "print the bytes of a buffer, or write it as a picture", _ALWAYS, _content_arguments),
+    Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), _content_arguments),
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv")),
     Verb("completion", "print the completion script of a shell", (), _completion_arguments),
 )
-APP: Final = Verb("", "the app", (*_ALWAYS, "filter", "interval"))
+APP: Final = Verb("", "the app", (*_ALWAYS, "filter", "source", "interval"))
 """What no verb stands for."""
 
 EPILOG: Final = (
@@ -314,7 +326,7 @@ def _add_common(parser: argparse.ArgumentParser, names: Iterable[str], verb: str
 WITH_VALUE: Final = frozenset(
     (
         *("--backend", "--root", "--filter", "--sort", "--interval", "--count", "--name", "--pattern", "--hold"),
-        *("--offset", "--length", "--png", "--format", "--width", "--height", "--stride"),
+        *("--source", "--offset", "--length", "--png", "--format", "--width", "--height", "--stride"),
     )
 )
 """Options that take a value."""
@@ -350,6 +362,8 @@ def parse(arguments: list[str]) -> Options:
                 f"{COMMON[name][0][-1]} says nothing to {verb.name or verb.help}",
                 remedy=f"see heaptop {verb.name} --help",
             )
+    if options.source is not None:
+        options.off = switched_off(options.source)
     if options.json and options.csv:
         raise UsageError("--json and --csv", "one document has one format")
     if options.verb == "content":

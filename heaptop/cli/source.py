@@ -16,7 +16,7 @@ def opened(options: Options) -> Iterator[Backend]:
     Raises:
         UsageError, SourceError, RecordingError: it cannot be opened.
     """
-    found = open_backend(options.backend, root=options.root, readonly=options.readonly)
+    found = open_backend(options.backend, root=options.root, readonly=options.readonly, off=options.off)
     try:
         if found.note:
             narrate(f"heaptop: {found.note}")

@@ -74,8 +74,11 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     """A function that puts a backend behind every verb, and a snapshot behind its captures."""
 
     def put(backend: FakeBackend, snapshot: Snapshot = SNAPSHOT, note: str = "") -> FakeBackend:
-        def open_backend(source: str, *, root: str = "/", readonly: bool = False) -> Opened:
+        def open_backend(
+            source: str, *, root: str = "/", readonly: bool = False, off: frozenset[str] = frozenset()
+        ) -> Opened:
             backend.asked = (source, root, readonly)
+            backend.off = off
             return Opened(backend, note)
 
         for module in ("lists", "alloc", "record", "doctor"):
