@@ -53,6 +53,7 @@ def switched_off(choices: Iterable[str]) -> frozenset[str]:
             raise UsageError(f"{OPTION}: no source {printable(word)!r}", "", f"choose from {', '.join(SOURCES)}")
     picked = {word for word in words if not word.startswith("-")} or SOURCES.keys()
     left = picked - {word.removeprefix("-") for word in words if word.startswith("-")}
-    if not left:
-        raise UsageError(f"{OPTION} {printable(','.join(words))}", "nothing is left to look at", "leave out fewer")
+    if not left or (left == {"tasks"}):
+        why = "threads are looked at with fd, fdinfo or maps only" if left else "nothing is left to look at"
+        raise UsageError(f"{OPTION} {printable(','.join(words))}", why, "take some more")
     return frozenset(SOURCES.keys() - left)

@@ -18,8 +18,8 @@ INITIAL_PIDS: Final = b"pid:[4026531836]"
 
 def note(capture: Capture, gaps: Gaps) -> None:
     """All of them."""
-    for name in capture.off:
-        gaps.add(name, f"switched off by {OPTION}: {SOURCES[name]}" if name in SOURCES else f"switched off by {OPTION}")
+    if capture.off:
+        gaps.add(", ".join(name for name in SOURCES if name in capture.off), f"switched off by {OPTION}")
     for path, reading in capture.older.items():
         why = f"read {format_age(reading.age_s)} ago, as one reading takes {reading.cost_s * 1000:.0f} ms"
         gaps.add(f"what has changed since in /{path}", why, f"{OPTION} switches it off")

@@ -55,9 +55,7 @@ def _read_only(backend: Backend) -> Backend:
     return ReadOnlyContent(backend) if isinstance(backend, ContentReader) else ReadOnly(backend)
 
 
-def open_backend(
-    source: str, *, root: str = "/", readonly: bool = False, off: frozenset[str] = frozenset()
-) -> Opened:
+def open_backend(source: str, *, root: str = "/", readonly: bool = False, off: frozenset[str] = frozenset()) -> Opened:
     """Open a source: `auto`, `kernel`, `emulator[:SCENARIO]` or `replay:PATH`.
 
     `root` is where the kernel's proc, sys and dev are; anywhere but in `/` they can only be read. `off` are the names

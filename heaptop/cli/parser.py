@@ -236,13 +236,14 @@ def _completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
 
 
-_LIST: Final = (*_ALWAYS, "json", "csv", "filter", "sort", "source", "interval")
+_CMA: Final = (*_ALWAYS, "json", "csv", "sort", "source", "interval")
+_LIST: Final = (*_CMA, "filter")
 
 VERBS: Final = (
     Verb("heaps", "print the heaps: buffers and bytes of each, and of other exporters", _LIST),
     Verb("buffers", "print every buffer and who holds it", _LIST),
     Verb("processes", "print the processes that hold buffers, with RSS and PSS", _LIST),
-    Verb("cma", "print the CMA areas: a map of each, and its free runs", (*_ALWAYS, "json", "csv", "sort", "source", "interval")),
+    Verb("cma", "print the CMA areas: a map of each, and its free runs", _CMA),
     Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv", "source"), _capture_arguments),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), _alloc_arguments),
     Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), _content_arguments),

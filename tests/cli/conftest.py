@@ -24,6 +24,7 @@ class FakeBackend:
     looks: int = 100
     closed: int = 0
     asked: tuple[str, str, bool] = ("", "", False)
+    off: frozenset[str] = frozenset()
     capture_given: Capture = EMPTY_CAPTURE
 
     def capture(self) -> Capture:
