@@ -108,3 +108,15 @@ class ContentReader(Backend, Protocol):
         Raises:
             SourceError: nobody holds it, it may not be looked into, or it cannot be mapped.
         """
+
+
+@runtime_checkable
+class EventFeed(Backend, Protocol):
+    """A backend that tells of allocations and frees by itself: the emulator. The kernel is watched instead."""
+
+    def subscribe(self) -> int:
+        """The end of a pipe on which each event is a line of JSON; the caller closes it.
+
+        Raises:
+            SourceError: the emulator is gone.
+        """

@@ -134,7 +134,7 @@ _heaptop() {{
             esac
             mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
             return ;;
-        --filter|--interval|--count|--name|--hold|--offset|--length|--width|--height|--stride) return ;;
+        --filter|--interval|--count|--name|--hold|--for|--offset|--length|--width|--height|--stride) return ;;
     esac
     if [[ $cur != -* ]]; then
         case $verb in

@@ -75,6 +75,10 @@ def _run(options: Options) -> int:
             from heaptop.cli import content
 
             return content.run(options)
+        case "events":
+            from heaptop.cli import events
+
+            return events.run(options)
         case "doctor":
             from heaptop.cli import doctor
 

@@ -60,6 +60,7 @@ class Options(argparse.Namespace):
     name: bytes | None = None
     pattern: str | None = None
     hold: float | None = None
+    duration: float | None = None
     force: bool = False
     shell: str = ""
     inode: int = 0
@@ -106,6 +107,15 @@ def hold(text: str) -> float:
     if seconds > HOLD_S_MAX:
         raise UsageError(f"--hold {text}", "more than a year", "leave it out to hold until interrupted")
     return seconds
+
+
+def duration(text: str) -> float:
+    """Seconds to watch.
+
+    Raises:
+        UsageError: not a duration.
+    """
+    return _duration("--for", text)
 
 
 def _duration(option: str, text: str) -> float:
@@ -232,6 +242,16 @@ def _content_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
 
 
+def _events_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--for",
+        dest="duration",
+        metavar="DURATION",
+        type=duration,
+        help="end after this time (default: when interrupted)",
+    )
+
+
 def _completion_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
 
@@ -247,6 +267,7 @@ VERBS: Final = (
     Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv", "source"), _capture_arguments),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), _alloc_arguments),
     Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), _content_arguments),
+    Verb("events", "tell every allocation and free as it happens", (*_ALWAYS, "json", "filter"), _events_arguments),
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv")),
     Verb("completion", "print the completion script of a shell", (), _completion_arguments),
 )
@@ -326,7 +347,7 @@ def _add_common(parser: argparse.ArgumentParser, names: Iterable[str], verb: str
 
 WITH_VALUE: Final = frozenset(
     (
-        *("--backend", "--root", "--filter", "--sort", "--interval", "--count", "--name", "--pattern", "--hold"),
+        *("--backend", "--root", "--filter", "--sort", "--interval", "--count", "--name", "--pattern", "--hold", "--for"),
         *("--source", "--offset", "--length", "--png", "--format", "--width", "--height", "--stride"),
     )
 )

@@ -130,7 +130,7 @@ def test_without_a_terminal_the_app_names_the_verbs() -> None:
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("heaptop: the app needs a terminal: ")
     assert ran.stderr.rstrip().endswith(
-        "use a verb: heaps, buffers, processes, cma, capture, alloc, doctor, completion"
+        "use a verb: heaps, buffers, processes, cma, capture, alloc, content, events, doctor, completion"
     )
 
 

@@ -127,6 +127,7 @@ def test_only_verbs_that_work_are_offered() -> None:
         "capture",
         "alloc",
         "content",
+        "events",
         "doctor",
         "completion",
     ]

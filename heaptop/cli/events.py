@@ -1,0 +1,174 @@
+"""`heaptop events`: allocations and frees as they happen, until interrupted or for a time."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType, MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from heaptop.assemble import assemble
+from heaptop.backend.base import Backend, EventFeed
+from heaptop.capture import Capture
+from heaptop.cli.output import emit, narrate
+from heaptop.cli.parser import Options
+from heaptop.cli.source import opened
+from heaptop.errors import Exit, UsageError
+from heaptop.model import Buffer, Event, EventKind, Holder, ProcessId
+from heaptop.report import events as report
+from heaptop.report.text import note
+from heaptop.trace.base import EventSource
+
+if TYPE_CHECKING:
+    from heaptop.analysis.filter import Filter
+    from heaptop.trace.join import Known
+
+WAIT_S: Final = 0.2
+"""The longest time until an interrupt is noticed."""
+
+
+def run(options: Options) -> int:
+    """Watch, tell, and in the end say what it cost. Nothing stays behind, whatever ends it.
+
+    Raises:
+        UsageError: the filter cannot be taken, or this source has no events.
+        SourceError: the kernel cannot or may not be watched.
+    """
+    chosen = None if options.filter is None else _compiled(options.filter)
+    options.readonly = False  # watching allocates nothing and writes to no device
+    with opened(options) as backend:
+        source, look = _source_of(backend, options.root)
+        source.start()
+        try:
+            return _Stream(source, look, chosen, options, backend.source).run()
+        finally:
+            source.stop()
+
+
+def _compiled(text: str) -> "Filter":
+    from heaptop.analysis.filter import compile_filter
+
+    return compile_filter(text)
+
+
+Find = Callable[[str], Capture]
+"""What is to be seen of a CMA area."""
+
+
+def _source_of(backend: Backend, root: str) -> tuple[EventSource, Find]:
+    """The backend's events, and where to look when a CMA area fails."""
+    if isinstance(backend, EventFeed):
+        from heaptop.trace.feed import FeedEvents
+
+        return FeedEvents(backend.subscribe), lambda _: backend.capture()
+    if backend.source != "kernel" or root != "/":
+        place = backend.source if root == "/" else f"the kernel's files in {root}"
+        raise UsageError("events", f"{place} has none", "only the running kernel and the emulator have")
+    from heaptop.trace.cma_files import CmaFiles
+    from heaptop.trace.kernel import KernelEvents
+
+    files = CmaFiles()
+    return KernelEvents(lambda: _known(backend)), lambda area: Capture("kernel", None, files.read(area), _NO_LINKS, ())
+
+
+_NO_LINKS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
+def _known(backend: Backend) -> "dict[int, Known]":
+    from heaptop.trace.join import Known
+
+    return {buffer.inode: Known(buffer.size_bytes, buffer.exporter) for buffer in assemble(backend.capture()).buffers}
+
+
+class _Stream:
+    """Prints the events of a source that match."""
+
+    def __init__(self, source: EventSource, look: Find, chosen: "Filter | None", options: Options, name: str) -> None:
+        self._source = source
+        self._look = look
+        self._chosen = chosen
+        self._options = options
+        self._name = name
+        self._counts: Counter[EventKind] = Counter()
+        self._lost = 0
+
+    def run(self) -> int:
+        began, own = time.monotonic(), time.process_time()
+        end = None if self._options.duration is None else began + self._options.duration
+        for gap in self._source.gaps:
+            narrate(note(gap))
+        narrate(f"heaptop: watching {', '.join(self._source.watched)}")
+        try:
+            with _interrupts() as interrupts:
+                while not interrupts and (end is None or time.monotonic() < end):
+                    self._print(WAIT_S if end is None else max(0.0, min(WAIT_S, end - time.monotonic())))
+                self._print(0)
+        finally:
+            passed_s, own_s = time.monotonic() - began, time.process_time() - own
+            costs = own_s, passed_s, self._source.kernel_s()
+            narrate(f"heaptop: {report.summary(self._counts, self._source.lost, *costs)}")
+        return Exit.INTERRUPTED if interrupts else Exit.OK
+
+    def _print(self, timeout_s: float) -> None:
+        lines = [self._text(event) for event in self._source.read(timeout_s) if self._matches(event)]
+        if lines:
+            emit("".join(lines))
+        if self._source.lost > self._lost:
+            narrate(f"note: {self._source.lost - self._lost} events are lost: more came than could be taken")
+            self._lost = self._source.lost
+
+    def _matches(self, event: Event) -> bool:
+        return self._chosen is None or self._chosen.matches(as_buffer(event))
+
+    def _text(self, event: Event) -> str:
+        self._counts[event.kind] += 1
+        look = None
+        if event.kind == EventKind.CMA_FAIL and event.area is not None:
+            look = self._look_at(event.area, event.time)
+        if not self._options.json:
+            return report.line(event, look)
+        from heaptop.report import json
+
+        return json.dumps_line(report.document(self._name, event, look))
+
+    def _look_at(self, area: str, failed_at: float) -> report.Look:
+        from dataclasses import replace
+
+        snapshot = assemble(self._look(area))
+        after_s = time.time() - failed_at
+        return report.Look(replace(snapshot, cma=tuple(a for a in snapshot.cma if a.name == area)), after_s)
+
+
+def as_buffer(event: Event) -> Buffer:
+    """The event as a filter sees it: a buffer held by whoever it was. A heap's buffers are named after it (5.11 on)."""
+    holders = () if event.pid is None else (Holder(ProcessId(event.pid, None), event.comm or ""),)
+    place = event.exporter or event.area
+    return Buffer(
+        inode=event.inode or 0,
+        size_bytes=event.size_bytes,
+        exporter=place,
+        name=None,
+        file_count=None,
+        hidden_refs=None,
+        attachments=None,
+        fences=None,
+        holders=holders,
+        heap=place,
+    )
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collects SIGINT instead of raising it, so that what was seen is told whole; a second one raises."""
+    received: list[int] = []
+
+    def receive(number: int, _: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, receive)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,41 @@
+"""What a source of live events must do."""
+
+from typing import Protocol
+
+from heaptop.model import Event, Gap
+
+
+class EventSource(Protocol):
+    """Live events. Nothing is watched before `start`, and nothing stays behind: not after `stop`, not after a crash."""
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """What is watched, in words, once started."""
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """What cannot be told here, once started."""
+
+    @property
+    def lost(self) -> int:
+        """Records that found no room."""
+
+    def start(self) -> None:
+        """Begin to watch.
+
+        Raises:
+            SourceError: nothing can be watched here: why, and what to do.
+        """
+
+    def read(self, timeout_s: float) -> tuple[Event, ...]:
+        """What happened since the last call, oldest first; waits up to `timeout_s` where nothing did.
+
+        Raises:
+            SourceError: the source is gone.
+        """
+
+    def kernel_s(self) -> float | None:
+        """Processor time that watching took in the kernel, in whoever was watched; None where not told."""
+
+    def stop(self) -> None:
+        """End it and give back everything. May be called twice."""
