@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from heaptop.capture import Raw, ReadError
@@ -41,7 +42,7 @@ class BpfSource:
             rows = sorted(programs.rows(self._list.run()))
         except OSError as error:
             return {LIST: ReadError("read", error.errno or errno.EIO)}
-        files: dict[str, Raw] = {LIST: _HEADING + b"".join(map(_line, rows))}
+        files: dict[str, Raw] = {LIST: text_of_rows(rows)}
         places = self._pages.read(rows) if self._pages is not None else None
         return files if places is None else files | {PAGES: places}
 
@@ -80,6 +81,11 @@ def _ask_for_rights() -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
+
+
+def text_of_rows(rows: Iterable[Row]) -> bytes:
+    """The list as text: a heading, then a line for each buffer."""
+    return _HEADING + b"".join(map(_line, rows))
 
 
 def _line(row: Row) -> bytes:

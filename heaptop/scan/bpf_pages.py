@@ -61,7 +61,7 @@ class PagePlaces:
         for inode in new & found.keys():
             chunks = found[inode]
             is_whole = sum(size for _, size in chunks) == rows[inode].size_bytes
-            self._lines[inode] = _line(inode, chunks, self._first, struct_page) if is_whole else b""
+            self._lines[inode] = line_of_runs(inode, chunks, self._first, struct_page) if is_whole else b""
 
     def _cached_pages(self) -> dict[int, int]:
         program, function_id = programs.files_program(self._btf), self._btf.id_of(FILES, FUNC)
@@ -102,7 +102,7 @@ def _by_inode(chunks: bytes) -> Chunks:
     return found
 
 
-def _line(inode: int, chunks: Collection[tuple[int, int]], first: int, struct_page: int) -> bytes:
+def line_of_runs(inode: int, chunks: Collection[tuple[int, int]], first: int, struct_page: int) -> bytes:
     """Inode and runs, `PFN+COUNT` in pages; empty where an address is no struct page's."""
     runs: list[list[int]] = []
     for page, size in chunks:

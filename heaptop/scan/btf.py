@@ -87,7 +87,10 @@ class Btf:
         """
         offset, type_id = 0, self.id_of(name, STRUCT)
         for member in path:
-            found = self._member(type_id, member)
+            try:
+                found = self._member(type_id, member)
+            except (struct.error, RecursionError) as error:
+                raise BtfError("damaged BTF") from error
             if found is None:
                 raise BtfError(f"no {member} in struct {name}")
             offset, type_id = offset + found[0], found[1]
@@ -96,8 +99,8 @@ class Btf:
     def _member(self, type_id: int, name: str) -> tuple[int, int] | None:
         """Offset and type of a member."""
         outer = self._type(type_id)
-        while outer.kind in _QUALIFIERS:
-            outer = self._type(outer.size_or_type)
+        if outer.kind in _QUALIFIERS:
+            return self._member(outer.size_or_type, name)
         if outer.kind not in (STRUCT, UNION):
             return None
         for name_offset, member_type, bits in _RECORD.iter_unpack(
@@ -111,7 +114,7 @@ class Btf:
         return None
 
     def _name(self, offset: int) -> str:
-        return self._strings[offset : self._strings.index(b"\0", offset)].decode("latin-1")
+        return self._strings[offset : self._strings.find(b"\0", offset)].decode("latin-1")
 
     def _type(self, type_id: int) -> _Type:
         if not 0 < type_id <= len(self._places):

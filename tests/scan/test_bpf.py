@@ -1,0 +1,117 @@
+"""The programs on this machine's own kernel, as far as it allows; tests/vm/guest/test_bpf.py has real buffers."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from heaptop.capture import ReadError
+from heaptop.scan import bpf_programs
+from heaptop.scan.bpf import LIST, PAGES, BpfSource
+from heaptop.scan.bpf_call import SharedMemory
+from heaptop.scan.bpf_pages import PagePlaces, line_of_runs
+from heaptop.scan.bpf_programs import PAGE_BYTES, Row, rows
+from heaptop.scan.btf import VMLINUX, Btf
+from heaptop.scan.frames import first_struct_page
+
+REFUSED = {errno.EPERM, errno.EACCES, errno.ENOSYS}
+
+
+def open_files() -> set[str]:
+    """What this process has open besides the listing itself."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found.add(f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}")
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture
+def btf() -> Btf:
+    path = Path(f"/{VMLINUX}")
+    if not path.exists():
+        pytest.skip("this kernel has no BTF")
+    return Btf(path.read_bytes())
+
+
+def test_it_tells_or_says_why_not_and_leaves_nothing() -> None:
+    before = open_files()
+    source = BpfSource()
+    files = source.read()
+    assert source.read().keys() == files.keys()
+    told = files.get(LIST)
+    if isinstance(told, bytes):
+        assert told.startswith(b"ino\tsize\tcount\texp_name\tname\n")
+    elif told is not None:
+        assert told.errno in REFUSED
+        assert PAGES not in files
+    source.close()
+    source.close()
+    assert source.read() == {}
+    assert open_files() == before
+
+
+def test_a_kernel_without_type_information_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(b"\0bpf_iter\0")
+    assert BpfSource(str(tmp_path / "vmlinux")).read() == {}
+    assert BpfSource(str(tmp_path / "missing")).read() == {}
+
+
+def test_damaged_type_information(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(b"\0bpf_iter_dmabuf\0")
+    told = BpfSource(str(tmp_path / "vmlinux")).read()[LIST]
+    assert isinstance(told, ReadError)
+    assert told.errno in {errno.ENOTSUP, *REFUSED}
+
+
+def test_rows_of_the_list_program() -> None:
+    row = bpf_programs._ROW.pack(7, 4096, 2, 0xFFFF0001, 0xFFFF0002, b"system\0rest", b"a\nb\0rest")
+    unnamed = bpf_programs._ROW.pack(8, 4096, 1, 0, 0xFFFF0002, b"drm", b"")
+    assert list(rows(row + b"system_heap_dma_buf_release\n" + unnamed + b"drm_gem_dmabuf_release [drm]\n")) == [
+        Row(7, 4096, 2, b"system", b"a\nb", 0xFFFF0002, "system_heap_dma_buf_release"),
+        Row(8, 4096, 1, b"drm", None, 0xFFFF0002, "drm_gem_dmabuf_release [drm]"),
+    ]
+
+
+def test_neighbouring_chunks_are_one_run() -> None:
+    first, size = 0xFFFFEA0000000000, 64
+    chunks = [(first + 100 * size, 2 * PAGE_BYTES), (first + 102 * size, PAGE_BYTES), (first + 7 * size, PAGE_BYTES)]
+    assert line_of_runs(5, chunks, first, size) == b"5\t100+3 7+1\n"
+    assert line_of_runs(5, [(first + 1, PAGE_BYTES)], first, size) == b""
+    assert line_of_runs(5, [(first - size, PAGE_BYTES)], first, size) == b""
+
+
+def test_buffers_of_no_known_heap_have_no_place(btf: Btf) -> None:
+    assert PagePlaces(btf).read([Row(1, 4096, 1, b"drm", None, 1, "drm_gem_dmabuf_release")]) is None
+
+
+def test_page_frames_are_measured(btf: Btf) -> None:
+    places = PagePlaces(btf)
+    try:
+        first = first_struct_page(places._cached_pages, btf.size("page"))
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        pytest.skip("this takes root")
+    assert first == first_struct_page(places._cached_pages, btf.size("page"))
+
+
+def test_what_does_not_agree_is_refused() -> None:
+    with pytest.raises(OSError, match=r"not supported|not permitted"):
+        first_struct_page(dict, 64)
+
+
+def test_shared_memory_is_given_back() -> None:
+    before = open_files()
+    try:
+        shared = SharedMemory(PAGE_BYTES)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        pytest.skip("this takes root")
+    shared.memory[:4] = b"abcd"
+    shared.close()
+    assert open_files() == before

@@ -1,0 +1,103 @@
+"""Type information made by hand, and this machine's own where it has some."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heaptop.scan.btf import FUNC, STRUCT, VMLINUX, Btf, BtfError
+
+INT, TYPEDEF = 1, 8
+UNION = 5
+Members = list[tuple[str, int, int]]
+
+
+class Maker:
+    """Writes BTF, type by type."""
+
+    def __init__(self) -> None:
+        self.strings = b"\0"
+        self.types = b""
+        self.count = 0
+
+    def string(self, text: str) -> int:
+        entry = text.encode() + b"\0"
+        if b"\0" + entry not in b"\0" + self.strings:
+            self.strings += entry
+        return 0 if not text else self.strings.index(b"\0" + entry) + 1
+
+    def add(self, name: str, kind: int, size_or_type: int, tail: bytes = b"", bits: int = 0) -> int:
+        self.types += struct.pack("<III", self.string(name), kind << 24 | bits, size_or_type) + tail
+        self.count += 1
+        return self.count
+
+    def struct(self, name: str, size: int, members: Members, kind: int = STRUCT, flag: int = 0) -> int:
+        tail = b"".join(struct.pack("<III", self.string(one), type_id, offset) for one, type_id, offset in members)
+        return self.add(name, kind, size, tail, len(members) | flag << 31)
+
+    def data(self) -> bytes:
+        header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(self.types), len(self.types), len(self.strings))
+        return header + self.types + self.strings
+
+
+@pytest.fixture
+def made() -> Maker:
+    maker = Maker()
+    number = maker.add("long", INT, 8, struct.pack("<I", 64))
+    inner = maker.struct("inner", 16, [("first", number, 0), ("second", number, 64)])
+    alias = maker.add("inner_t", TYPEDEF, inner)
+    anonymous = maker.struct("", 16, [("count", alias, 0), ("other", number, 0)], kind=UNION)
+    maker.add("outer", FUNC, 0)
+    maker.struct("outer", 40, [("head", number, 0), ("", anonymous, 64 * 2), ("tail", number, 64 * 4)])
+    maker.struct("bits", 8, [("low", number, 3 << 24), ("word", number, 32)], flag=1)
+    return maker
+
+
+def test_members_by_name(made: Maker) -> None:
+    btf = Btf(made.data())
+    assert btf.offset("outer", "tail") == 32
+    assert btf.offset("outer", "count") == 16
+    assert btf.offset("outer", "count", "second") == 24
+    assert btf.size("outer") == 40
+
+
+def test_a_type_is_told_by_its_kind(made: Maker) -> None:
+    btf = Btf(made.data())
+    assert btf.id_of("outer", FUNC) == 5
+    assert btf.id_of("outer", STRUCT) == 6
+
+
+def test_bit_fields_have_no_address(made: Maker) -> None:
+    btf = Btf(made.data())
+    assert btf.offset("bits", "word") == 4
+    with pytest.raises(BtfError):
+        btf.offset("bits", "low")
+
+
+@pytest.mark.parametrize(("name", "path"), [("nothing", ("x",)), ("outer", ("x",)), ("outer", ("head", "x"))])
+def test_what_is_not_there(made: Maker, name: str, path: tuple[str, ...]) -> None:
+    with pytest.raises(BtfError):
+        Btf(made.data()).offset(name, *path)
+
+
+@given(st.binary(max_size=80), st.integers(0, 400))
+def test_damaged(noise: bytes, at: int) -> None:
+    maker = Maker()
+    number = maker.add("long", INT, 8, struct.pack("<I", 64))
+    maker.struct("outer", 8, [("head", number, 0)])
+    data = maker.data()
+    try:
+        Btf(data[:at] + noise + data[at + len(noise) :]).offset("outer", "head")
+    except BtfError:
+        return
+
+
+def test_this_kernels_own() -> None:
+    path = Path(f"/{VMLINUX}")
+    if not path.exists():
+        pytest.skip("this kernel has no BTF")
+    btf = Btf(path.read_bytes())
+    assert btf.offset("list_head", "prev") == 8
+    assert btf.size("list_head") == 16
