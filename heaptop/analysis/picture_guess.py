@@ -7,14 +7,16 @@ from heaptop.analysis.picture import FORMATS, Picture, row_bytes
 from heaptop.errors import UsageError
 
 SIZES: Final = (
-    *((3840, 2160), (4096, 2160), (2560, 1600), (2560, 1440), (1920, 1200), (1920, 1080), (1920, 1088), (1680, 1050)),
+    *((3840, 2160), (4096, 2160), (2560, 1600), (2560, 1440), (1920, 1200), (1920, 1080), (1680, 1050)),
     *((1600, 1200), (1600, 900), (1440, 900), (1366, 768), (1280, 1024), (1280, 960), (1280, 800), (1280, 720)),
     *((1024, 768), (1024, 600), (960, 540), (854, 480), (800, 600), (800, 480), (720, 576), (720, 480), (640, 480)),
     *((640, 360), (480, 320), (480, 272), (352, 288), (320, 240), (176, 144), (160, 120)),
     *((7680, 4320), (5120, 2880), (3440, 1440), (4608, 3456), (4000, 3000), (4032, 3024), (4656, 3496), (3264, 2448)),
     *((2592, 1944), (2592, 1940), (2048, 1536), (2400, 1080), (2340, 1080), (2560, 1080), (3200, 1440), (3120, 1440)),
 )
-"""Width and height, most common first. 1088 is 1080 in whole macroblocks, as codecs allocate it."""
+"""Width and height, most common first."""
+CODEC_SIZES: Final = ((1920, 1088), (864, 480), (3840, 2176))
+"""The same in whole macroblocks, as codecs allocate YUV."""
 STRIDE_ALIGNMENTS: Final = (1, 64, 128, 256, 512, 1024)
 PAGE_BYTES: Final = 4096
 SPARE_SHARE_MAX: Final = 1 / 32
@@ -22,22 +24,23 @@ SPARE_SHARE_MAX: Final = 1 / 32
 
 
 def guesses(size_bytes: int, format_: str | None = None) -> tuple[Picture, ...]:
-    """Pictures that fill a buffer, best first: those that end in its last page, then those that leave least; of these
-    rows without padding before others, and landscape before portrait.
+    """Pictures that fill a buffer, best first: those that end in its last page; of these rows without padding before
+    others, landscape before portrait, and those that leave least.
 
     The last one always fits: as many rows of a power of two as there are. Empty where there is no room for a pixel.
     """
     names = tuple(FORMATS) if format_ is None else (format_,)
-    found: dict[Picture, tuple[bool, int, bool, bool]] = {}
+    found: dict[Picture, tuple[bool, bool, bool, int]] = {}
     for name in names:
-        for width, height in (*SIZES, *((height, width) for width, height in SIZES)):
+        sizes = SIZES + CODEC_SIZES if FORMATS[name].chroma_planes else SIZES
+        for width, height in (*sizes, *((height, width) for width, height in sizes)):
             for alignment in STRIDE_ALIGNMENTS:
                 stride = -(-row_bytes(name, width) // alignment) * alignment
                 picture = Picture(name, width, height, stride)
                 spare_bytes = size_bytes - picture.end
                 if 0 <= spare_bytes <= max(PAGE_BYTES - 1, size_bytes * SPARE_SHARE_MAX):
                     padded = stride > row_bytes(name, width)
-                    rank = spare_bytes >= PAGE_BYTES, spare_bytes // PAGE_BYTES, padded, height > width
+                    rank = spare_bytes >= PAGE_BYTES, padded, height > width, spare_bytes // PAGE_BYTES
                     found.setdefault(picture, rank)
     best = sorted(found, key=found.__getitem__)
     return (*best, *(picture for picture in _plain(size_bytes, names[0]) if picture not in found))

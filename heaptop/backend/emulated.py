@@ -22,9 +22,8 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from heaptop.backend import uapi
-from heaptop.backend.base import Allocation, Way
+from heaptop.backend.base import Allocation, Content, Way
 from heaptop.backend.chosen import without
-from heaptop.backend.content import BufferContent, open_content
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
 from heaptop.errors import SourceError, UsageError
 from heaptop.scan.patience import Patience
@@ -153,12 +152,14 @@ class EmulatedBackend:
         latency_s = time.perf_counter() - began
         return Allocation(given.fd, heap, given.inode, given.size_bytes, name, latency_s)
 
-    def open_content(self, inode: int, ways: Sequence[Way]) -> BufferContent:
+    def open_content(self, inode: int, ways: Sequence[Way]) -> Content:
         """Open a buffer for reading; see backend/content.py.
 
         Raises:
             SourceError: nobody holds it, or it may not be looked into.
         """
+        from heaptop.backend.content import open_content  # noqa: PLC0415  (most never look into one)
+
         return open_content(inode, ways, _is_buffer)
 
     def close(self) -> None:

@@ -10,8 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from heaptop.backend import uapi
-from heaptop.backend.base import Allocation, Way
-from heaptop.backend.content import BufferContent, open_content
+from heaptop.backend.base import Allocation, Content, Way
 from heaptop.capture import Capture, FdTable, ProcessCapture, Raw, ReadError
 from heaptop.errors import AllocationError
 from heaptop.scan.bpf import LIST, BpfSource
@@ -221,12 +220,14 @@ class KernelBackend:
 class KernelAllocator(KernelBackend):
     """This kernel, whose heaps can also be asked for test buffers, and whose buffers can be looked into."""
 
-    def open_content(self, inode: int, ways: Sequence[Way]) -> BufferContent:
+    def open_content(self, inode: int, ways: Sequence[Way]) -> Content:
         """Open a buffer for reading; see backend/content.py.
 
         Raises:
             SourceError: nobody holds it, it may not be looked into, or it cannot be mapped.
         """
+        from heaptop.backend.content import open_content  # noqa: PLC0415  (most never look into one)
+
         return open_content(inode, ways, is_dmabuf)
 
     def heaps(self) -> Sequence[str]:

@@ -3,9 +3,8 @@
 from contextlib import closing
 
 from heaptop.analysis.hexdump import LINE_BYTES, dump, offset_digits
-from heaptop.analysis.picture import Picture, rows
 from heaptop.analysis.picture_guess import guess
-from heaptop.analysis.png import encode
+from heaptop.analysis.png import png_of
 from heaptop.assemble import assemble
 from heaptop.backend.base import Backend, Content, ContentReader
 from heaptop.cli.output import emit, narrate, narrate_gaps
@@ -67,14 +66,8 @@ def _write(content: Content, options: Options, path: str) -> None:
         stride=options.stride,
         offset=options.offset,
     )
-    write_file(path, png_of(picture, content), force=options.force)
+    write_file(path, png_of(picture, content.read), force=options.force)
     narrate(
         f"heaptop: {picture.format} {picture.width}x{picture.height}, stride {picture.stride}, "
         f"offset {picture.offset}, written to {path}"
     )
-
-
-def png_of(picture: Picture, content: Content) -> bytes:
-    """The whole picture."""
-    pixels = rows(picture, picture.width, picture.height, content.read)
-    return encode(picture.width, picture.height, pixels)

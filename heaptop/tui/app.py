@@ -11,11 +11,13 @@ from textual.app import SystemCommand
 from textual.screen import Screen
 
 from heaptop import recording
+from heaptop.backend.base import ContentReader, FdAt
 from heaptop.errors import HeaptopError
 from heaptop.model import Buffer, Process, ProcessId
+from heaptop.session import ways_to
 from heaptop.tui import bindings
 from heaptop.tui.help import Key, capital, help_lines
-from heaptop.tui.renderables.details import gap_lines
+from heaptop.tui.renderables.details import gap_lines, name_cell
 from heaptop.tui.shell import LAB, ShellApp
 from heaptop.tui.start import run_app
 from heaptop.tui.table_view import TableView
@@ -140,6 +142,23 @@ class HeaptopApp(ShellApp):
                 yield SystemCommand(capital(binding.description), f"key {self.get_key_display(binding)}", run)
         yield SystemCommand("Theme", "Choose the colours", self.action_change_theme)
         yield SystemCommand("Gaps", "What could not be read, why, and the remedy", self.action_gaps)
+
+    @property
+    def content_reader(self) -> ContentReader | None:
+        """Where buffers can be looked into."""
+        return self.poller.backend if isinstance(self.poller.backend, ContentReader) else None
+
+    def show_content(self, inode: int) -> None:
+        """Show what is in this buffer; heaptop's own descriptor of it, where it has one, is used first."""
+        from heaptop.tui.content_screen import ContentScreen  # noqa: PLC0415 - when it is first asked for
+
+        reader, buffer = self.content_reader, self.buffers.get(inode)
+        own = [FdAt(os.getpid(), held.fd) for held in self.held.allocations if held.inode == inode]
+        if reader is not None and (buffer is not None or own):
+            ways = (*own, *(ways_to(buffer) if buffer is not None else ()))
+            name = f"inode {inode}" if buffer is None else f"inode {inode} · {name_cell(buffer)}"
+            opener = partial(reader.open_content, inode, ways)
+            self.push_screen(ContentScreen(name, f"buffer-{inode}", opener, plain=self.ascii or self.no_color))
 
     def choose_holder(self, buffer: Buffer) -> None:
         """Let the user choose among all who hold this buffer."""

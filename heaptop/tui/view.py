@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar, cast, runtime_chec
 from textual.containers import Container
 
 from heaptop.analysis.filter import Filter, FilterContext
-from heaptop.backend.base import Allocator, Backend
+from heaptop.backend.base import Allocator, Backend, ContentReader
 from heaptop.model import Buffer, Process, ProcessId
 from heaptop.session import Update
 from heaptop.tui.held import Held
@@ -57,6 +57,10 @@ class Shell(Protocol):
         """Where test buffers can be had; None in `--readonly`, replay and where the source has no heaps."""
 
     @property
+    def content_reader(self) -> ContentReader | None:
+        """Where buffers can be looked into; None in replay."""
+
+    @property
     def held(self) -> Held:
         """Heaptop's own test buffers."""
 
@@ -79,6 +83,9 @@ class Shell(Protocol):
 
     def go_to_process(self, process: ProcessId) -> None:
         """Show this process, selected, in the Processes view."""
+
+    def show_content(self, inode: int) -> None:
+        """Show what is in this buffer, over the whole screen."""
 
     def choose_holder(self, buffer: Buffer) -> None:
         """Let the user choose among all who hold this buffer, and go there."""

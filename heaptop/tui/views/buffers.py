@@ -50,6 +50,7 @@ class BuffersView(TableView[Row]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "owner", "owner"),
         Binding("u", "users", "who else"),
+        Binding("x", "content", "content"),
         Binding("g", "group", "group"),
         Binding("f", "free", "free"),
         Binding("F", "follow", "Follow: keep the newest buffer selected", show=False),
@@ -302,10 +303,12 @@ class BuffersView(TableView[Row]):
     # ---- actions ----
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
-        """`f` is there on heaptop's own test buffers only."""
+        """`f` is there on heaptop's own test buffers only, `x` where buffers can be looked into."""
         if action == "free":
             row = self.table.cursor_row
             return isinstance(row, Buffer) and row.inode in self.shell.held
+        if action == "content":
+            return self.shell.content_reader is not None and self._buffer() is not None
         return True
 
     def select(self, inode: int) -> bool:
@@ -332,6 +335,11 @@ class BuffersView(TableView[Row]):
         buffer = self._buffer()
         if buffer is not None:
             self.shell.choose_holder(buffer)
+
+    def action_content(self) -> None:
+        """Look into it."""
+        if (buffer := self._buffer()) is not None:
+            self.shell.show_content(buffer.inode)
 
     def action_group(self) -> None:
         """The next way of grouping."""

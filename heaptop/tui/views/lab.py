@@ -104,6 +104,7 @@ class LabView(View):
         Binding("a", "ask", "allocate"),
         Binding("f", "free", "free"),
         Binding("F", "free_all", "free all"),
+        Binding("x", "content", "content"),
         Binding("escape", "leave", "Leave the form", show=False),
     ]
     DEFAULT_CSS = """
@@ -282,10 +283,17 @@ class LabView(View):
             plural = "" if count == 1 else "s"
             self._note([((f"{self._clock} ", "dim"), ("- ", "gone"), (f"{count} buffer{plural} freed", ""))])
 
+    def action_content(self) -> None:
+        """Look into the buffer under the cursor."""
+        if (row := self.table.cursor_row) is not None:
+            self.shell.show_content(row.allocation.inode)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Esc leaves the form, and is the app's own outside; what is not held cannot be freed."""
         if action == "leave":
             return self.is_mounted and self.form.has_focus_within
-        if action in {"free", "free_all"}:
+        if action == "content" and self.shell.content_reader is None:
+            return False
+        if action in {"free", "free_all", "content"}:
             return True if len(self.shell.held) else None
         return True

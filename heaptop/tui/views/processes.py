@@ -52,6 +52,7 @@ class ProcessesView(TableView[Row]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "owner", "buffer"),
         Binding("u", "users", "who else"),
+        Binding("x", "content", "content"),
     ]
     DESCENDING = frozenset({"rss", "pss", "buffers", "growth"})
 
@@ -207,6 +208,17 @@ class ProcessesView(TableView[Row]):
             self.shell.choose_holder(row.buffer)
         elif row is not None:
             self.shell.choose_sharer(row)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
+        """`x` is there on buffers, where they can be looked into."""
+        if action == "content":
+            return self.shell.content_reader is not None and isinstance(self.table.cursor_row, Held)
+        return True
+
+    def action_content(self) -> None:
+        """Look into the buffer of a child row."""
+        if isinstance(row := self.table.cursor_row, Held):
+            self.shell.show_content(row.buffer.inode)
 
     def on_table_toggled(self, message: Table.Toggled) -> None:
         """Open or close a process; closing from one of its buffers closes the process."""

@@ -38,6 +38,7 @@ class Line(Widget):
     def on_resize(self) -> None:
         """The same for another width."""
         self._pieces = self._draw(self.size.width)
+        self.refresh()
 
     @property
     def text(self) -> str:
