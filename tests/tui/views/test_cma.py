@@ -3,9 +3,10 @@ from typing import Any
 import pytest
 from textual.widgets import Input, OptionList
 
-from heaptop.model import CmaArea, CmaRange, Gap, Snapshot
+from heaptop.model import Buffer, CmaArea, CmaRange, FdRef, Gap, Holder, PageRun, ProcessId, Snapshot
 from heaptop.tui.app import HeaptopApp
 from heaptop.tui.renderables.cma_map import Bit
+from heaptop.tui.views.buffers import BuffersView
 from heaptop.tui.views.cma import CmaView
 from tests.tui.stage import area, ready, said, snapshot, staged, until, update
 
@@ -222,6 +223,49 @@ async def test_areas_come_and_go() -> None:
         await pilot.press("f5")
         await until(pilot, lambda: view_of(on).area is None)
         assert not view_of(on).map.display
+
+
+def lying(inode: int, pfn: int, count_pages: int, name: str | None = "cam-raw") -> Buffer:
+    """A buffer of cameraserver's with one run."""
+    holder = Holder(ProcessId(812, 1), "camera[/x]", (FdRef(3),))
+    runs = (PageRun(pfn, count_pages),)
+    return Buffer(inode, count_pages << 12, "reserved", name, 1, 0, (), (), (holder,), "reserved", runs=runs)
+
+
+async def test_whose_the_page_under_the_cursor_is() -> None:
+    stage = staged(update(snapshot(cma=(area(),), buffers=(lying(7, 0x5BE00, 32), lying(8, 0x5BE20, 2, None)))))
+    async with stage.run_test(size=NARROW) as pilot:
+        on = await ready(pilot, "4")
+        assert said(on, "#cma-cursor").startswith("pfn 0x5be00 · page 0 · used · cam-raw (camera[/x]) · +0 in a run")
+        view_of(on).map.go_to(Bit(0, 33))
+        await pilot.pause()
+        assert " · used · inode 8 (camera[/x]) · " in said(on, "#cma-cursor")
+        view_of(on).map.go_to(Bit(0, 40))
+        await pilot.pause()
+        assert " · used · of no known dma-buf · " in said(on, "#cma-cursor")
+        view_of(on).map.go_to(Bit(0, 70))
+        await pilot.pause()
+        assert " · free · +6 in a run" in said(on, "#cma-cursor")
+
+
+async def test_to_the_buffer_under_the_cursor() -> None:
+    stage = staged(update(snapshot(cma=(area(),), buffers=(lying(7, 0x5BE00, 32), lying(8, 0x5BE20, 2)))))
+    async with stage.run_test(size=WIDE) as pilot:
+        on = await ready(pilot, "4")
+        view_of(on).map.go_to(Bit(0, 32))
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(on.view, BuffersView))
+        assert isinstance(on.view, BuffersView)
+        row = on.view.table.cursor_row
+        assert isinstance(row, Buffer)
+        assert row.inode == 8
+
+
+async def test_a_map_that_cannot_say_whose() -> None:
+    async with app(area()).run_test(size=WIDE) as pilot:
+        on = await ready(pilot, "4", "o")
+        await until(pilot, lambda: any("BPF" in note.message for note in on._notifications))
+        assert isinstance(on.view, CmaView)
 
 
 async def test_a_million_pages_are_drawn_line_by_line() -> None:
