@@ -3,9 +3,12 @@
 import ctypes
 import errno
 import os
+import shutil
 import subprocess
 import sys
+from ast import literal_eval
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -291,3 +294,112 @@ def test_the_leader_has_ended_but_a_thread_holds() -> None:
     (maps,) = [task.files["maps"] for task in found.tasks]
     assert isinstance(maps, bytes)
     assert b"heaptop-scan-test:left" in maps
+
+
+AS_TRACER = """
+import os, sys
+from heaptop.scan.proc import ProcScan
+scan = ProcScan("/proc", lambda link: b"heaptop-scan-test" in link, b"/memfd:heaptop-scan-test:",
+                is_info=lambda info: sys.argv[2].encode() in info)
+found = scan.process(int(sys.argv[1]))
+print(found.table.error, found.table.links, dict(found.table.fdinfo), sep="|")
+"""
+
+
+def test_cap_sys_ptrace_alone_is_enough(child: subprocess.Popen[bytes]) -> None:
+    """/proc/PID/fd is closed to another user, but fdinfo is open to one who may trace (5.14 on)."""
+    setpriv = shutil.which("setpriv")
+    if os.geteuid() != 0 or setpriv is None:
+        pytest.skip("needs root and setpriv to become a user with one capability")
+    inode = os.stat(f"/proc/{child.pid}/fd/40").st_ino
+    rights = ["--reuid=1000", "--clear-groups", "--inh-caps=+sys_ptrace", "--ambient-caps=+sys_ptrace"]
+    command = [setpriv, *rights, sys.executable, "-c", AS_TRACER, str(child.pid), f"ino:\t{inode}\n"]
+    answer = subprocess.run(
+        command, cwd=Path(heaptop.__file__).parent.parent, capture_output=True, text=True, check=False
+    )
+    if answer.returncode and "Permission denied" in answer.stderr:
+        pytest.skip("that user cannot run this Python")
+    assert answer.returncode == 0, answer.stderr
+    error, links, infos = answer.stdout.rstrip("\n").split("|")
+    assert (error, links) == ("None", "()")
+    assert list(literal_eval(infos)) == [40]
+
+
+def test_a_table_whose_links_are_refused_is_told_by_fdinfo(tmp_path: Path) -> None:
+    folder = fake_process(tmp_path, 5, {"0": "/dev/null", "3": "/dev/null", "4": "/dev/null"})
+    (folder / "fdinfo/3").write_bytes(b"pos:\t0\nino:\t9\nsize:\t4096\ncount:\t1\nexp_name:\tsystem\n")
+    shutil.rmtree(folder / "fd")
+    (folder / "fd").symlink_to("fd")
+    (found,) = scan_processes(str(tmp_path))
+    assert (found.table.links, found.table.error, list(found.table.fdinfo)) == ((), None, [3])
+    (folder / "fdinfo/4").unlink()
+    (folder / "fdinfo/4").symlink_to("4")
+    (found,) = scan_processes(str(tmp_path))
+    assert found.table == FdTable(error=ReadError("open", errno.ELOOP))
+
+
+@pytest.mark.parametrize("off", [{"fd"}, {"fdinfo"}, {"maps"}, {"fd", "fdinfo"}, {"tasks", "maps"}])
+def test_what_is_off_is_never_opened(
+    child: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, off: set[str]
+) -> None:
+    opened: list[str] = []
+    real = os.open
+
+    def open_(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        opened.append(path)
+        return real(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", open_)
+    inode = os.stat(f"/proc/{child.pid}/fd/40").st_ino
+    scan = replace(SCAN, off=frozenset(off), is_info=lambda info: b"ino:\t%d\n" % inode in info)
+    found = scan.process(child.pid)
+    names = {"tasks": "task"}
+    assert not [path for path in opened if path.split("/")[0] in {names.get(name, name) for name in off}]
+    if off == {"fd", "fdinfo"}:
+        assert found is None
+        return
+    assert found is not None
+    assert bool(found.table.links) is ("fd" not in off)
+    assert list(found.table.fdinfo) == ([] if "fdinfo" in off else [40])
+    assert ("maps" in found.files) is ("maps" not in off)
+
+
+def test_the_pass_is_linear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times the processes are ten times the calls: 10,000 cost no more than their number."""
+    for pid in range(1, 1001):
+        fake_process(tmp_path, pid, {"0": "/dev/null", "3": "/dev/null"})
+    calls = 0
+
+    def count(name: str) -> None:
+        real = getattr(os, name)
+
+        def counted(*arguments: object, **options: object) -> object:
+            nonlocal calls
+            calls += 1
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(os, name, counted)
+
+    for name in ("open", "read", "readlink", "listdir", "stat"):
+        count(name)
+    scan = ProcScan(str(tmp_path))
+    costs = []
+    for pids in (range(1, 101), range(1, 1001)):
+        calls = 0
+        scan_processes(str(tmp_path), pids=pids)
+        costs.append(calls)
+    assert costs[1] == 10 * costs[0]
+    assert costs[0] <= 100 * 20
+    assert len(scan.pids()) == 1000
+
+
+def test_a_process_without_memory_is_known_without_maps(tmp_path: Path) -> None:
+    for pid, statm in ((5, "0 0 0 0 0 0 0\n"), (6, "100 10 1 1 0 1 0\n")):
+        folder = fake_process(tmp_path, pid, {})
+        (folder / "statm").write_text(statm)
+        for name in ("fd", "fdinfo"):
+            (folder / name).rmdir()
+            (folder / name).symlink_to(name)
+    scan = ProcScan(str(tmp_path), off=frozenset({"maps"}))
+    assert scan.process(5) is None
+    assert scan.process(6) is not None
