@@ -181,7 +181,7 @@ def _bpf(probes: Probes) -> Check:
     able = bool(probes.capabilities & (1 << 21)) or not ~probes.capabilities & (1 << 38 | 1 << 39)
     readable = probes.bpf_iterator and able
     remedy = AS_ROOT if probes.bpf_iterator and not able else ""
-    adds = "every buffer without debugfs (noted only: heaptop reads bufinfo)"
+    adds = "every buffer without debugfs, exact names, where buffers lie in memory"
     return Check("BPF iterator", probes.bpf_iterator, readable, words[probes.bpf_iterator], adds, remedy)
 
 
