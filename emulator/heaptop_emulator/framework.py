@@ -104,12 +104,13 @@ class Framework:
             raise _error(errno.ENOTTY)
         buffer.name = name
 
-    def collect(self) -> list[int]:
-        """Give back the pages of every buffer that nobody holds any more; their inodes."""
+    def collect(self) -> list[Buffer]:
+        """Give back the pages of every buffer that nobody holds any more; these buffers."""
         gone = [self._inode_by_watch.pop(watch) for watch in self.releases.released() if watch in self._inode_by_watch]
-        for inode in gone:
-            self.buffers.pop(inode).pages.release()
-        return gone
+        buffers = [self.buffers.pop(inode) for inode in gone]
+        for buffer in buffers:
+            buffer.pages.release()
+        return buffers
 
     def close(self) -> None:
         """Stop watching."""

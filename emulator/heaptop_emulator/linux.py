@@ -5,6 +5,8 @@ import errno
 import mmap
 import os
 import signal
+import socket
+import struct
 from collections.abc import Iterable
 
 _PR_SET_PDEATHSIG = 1
@@ -47,6 +49,13 @@ def name_process(name: str) -> None:
         ctypes.memset(start, 0, size)
         ctypes.memmove(start, name.encode(), len(name))
         ctypes.memset(start + size - 1, 1, 1)
+
+
+def peer_pid(connection: socket.socket) -> int:
+    """The process that made this socket (SO_PEERCRED)."""
+    credentials = struct.Struct("iII")
+    pid, _, _ = credentials.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
+    return int(pid)
 
 
 def end_with_parent(parent: int) -> None:

@@ -8,13 +8,16 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
 
 from heaptop_emulator import linux, text, wire
 from heaptop_emulator.actor import ActorProcess
-from heaptop_emulator.framework import Framework, check_name
+from heaptop_emulator.events import Events
+from heaptop_emulator.framework import Buffer, Framework, check_name
+from heaptop_emulator.heap import CmaHeap, CmaPages
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.wire import BufferState, Message, ProtocolError, State
 
@@ -23,11 +26,12 @@ BUFFERS_PER_CLIENT_MAX: Final = 1 << 15
 
 
 class _Connection:
-    """A client's end here, and the buffers alive that it asked for."""
+    """A client's end here, the process at the other, and the buffers alive that it asked for."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, pid: int) -> None:
         connection.settimeout(0)
         self.socket = connection
+        self.pid = pid
         self.inodes: set[int] = set()
 
 
@@ -41,13 +45,14 @@ class Server:
         self._framework = framework
         self._scenario = scenario
         self._boot_id = str(uuid4())
-        self._control = _Connection(control)
+        self._control = _Connection(control, linux.peer_pid(control))
         self._actors = {actor.pid: actor for actor in actors}
         self._starting = list(actors)
         self._clients: dict[int, _Connection] = {}
         self._asked_by: dict[int, _Connection] = {}
         self._lines: dict[int, bytes] = {}
         self._selector = selectors.DefaultSelector()
+        self._events = Events()
 
     def run(self) -> None:
         """Serve until the first client is gone; then nothing of it is left."""
@@ -55,7 +60,7 @@ class Server:
             self._selector.register(self._framework.releases, selectors.EVENT_READ, self._collect)
             self._admit(self._control)
             for actor in self._actors.values():
-                self._admit(_Connection(actor.connection))
+                self._admit(_Connection(actor.connection, actor.pid))
                 self._selector.register(actor.pidfd, selectors.EVENT_READ, self._reaper(actor))
             self._start_next()
             while self._control.socket.fileno() in self._clients:
@@ -73,6 +78,7 @@ class Server:
         for client in list(self._clients.values()):
             self._drop(client)
         self._selector.close()
+        self._events.close()
         self._framework.close()
 
     def _admit(self, client: _Connection) -> None:
@@ -102,8 +108,9 @@ class Server:
         wire.send(recipient, wire.encode({}))
 
     def _collect(self) -> None:
-        for inode in self._framework.collect():
-            self._asked_by.pop(inode).inodes.discard(inode)
+        for buffer in self._framework.collect():
+            self._asked_by.pop(buffer.inode).inodes.discard(buffer.inode)
+            self._events.tell("free", None, **_about(buffer))
 
     def _serve(self, client: _Connection) -> None:
         """Answer one request. Who breaks the protocol, or does not take the answer, is dropped."""
@@ -146,6 +153,8 @@ class Server:
             return self._allocate(client, request)
         if operation == "state":
             return {"errno": 0}, self._state_file()
+        if operation == "events":
+            return {"errno": 0}, self._events.subscribe()
         if operation == "name":
             self._framework.set_name(request.number("inode"), request.name() or b"")
         elif operation == "ready":
@@ -160,16 +169,31 @@ class Server:
             name = check_name(name)
         if len(client.inodes) >= BUFFERS_PER_CLIENT_MAX:
             raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
-        buffer, fd = self._framework.allocate(
-            request.text("heap"),
-            request.number("len"),
-            fd_flags=request.number("fd_flags"),
-            heap_flags=request.number("heap_flags"),
-        )
+        buffer, fd = self._ask_heap(client, request)
         buffer.name = name
         client.inodes.add(buffer.inode)
         self._asked_by[buffer.inode] = client
         return {"errno": 0, "inode": buffer.inode, "size_bytes": buffer.size_bytes}, fd
+
+    def _ask_heap(self, client: _Connection, request: Message) -> tuple[Buffer, int]:
+        """Allocate, and tell how that went."""
+        name, length = request.text("heap"), request.number("len")
+        flags = {flag: request.number(flag) for flag in ("fd_flags", "heap_flags")}
+        began = time.perf_counter()
+        try:
+            buffer, fd = self._framework.allocate(name, length, **flags)
+        except OSError as error:
+            took = time.perf_counter() - began
+            heap = self._framework.heaps.get(name)
+            if isinstance(heap, CmaHeap) and error.errno == errno.ENOMEM:
+                reason = "no run large enough"
+                self._events.tell("cma_fail", client.pid, size_bytes=length, area=heap.area.name, reason=reason)
+            self._events.tell("alloc_fail", client.pid, size_bytes=length, errno=error.errno, latency_s=took)
+            raise
+        took = time.perf_counter() - began
+        pfn = buffer.pages.runs()[0].pfn if isinstance(buffer.pages, CmaPages) else None
+        self._events.tell("alloc", client.pid, **_about(buffer), latency_s=took, pfn=pfn)
+        return buffer, fd
 
     def _ready(self, client: _Connection) -> None:
         if self._starting and self._starting[0].connection is client.socket:
@@ -204,3 +228,7 @@ class Server:
         for inode, buffer in sorted(self._framework.buffers.items()):
             self._lines[inode] = before.get(inode) or text.place(inode, buffer.pages.runs())
         return b"".join(self._lines.values())
+
+
+def _about(buffer: Buffer) -> dict[str, object]:
+    return {"inode": buffer.inode, "size_bytes": buffer.size_bytes, "exporter": buffer.heap}

@@ -3,6 +3,7 @@
     alloc  heap len fd_flags heap_flags name  ->  errno inode size_bytes, and the buffer's fd by SCM_RIGHTS
     name   inode name                         ->  errno
     state                                     ->  errno, and a file with the State by SCM_RIGHTS (it has no size limit)
+    events                                    ->  errno, and the read end of a pipe by SCM_RIGHTS: see events.py
     ready                                     ->  errno          (a scenario's process has made its first allocations)
 
 Byte strings are written as latin-1. A message that is none of these ends the connection.
@@ -184,6 +185,13 @@ class Client:
             raise OSError(errno.EMFILE, "the state was lost: too many open files here")
         with open(fd, "rb") as file:
             return State.from_json(file.read())
+
+    def events(self) -> int:
+        """The end of a pipe on which each event is a line of JSON; the caller closes it."""
+        _, fd = self._ask({"op": "events"})
+        if fd is None:
+            raise OSError(errno.EMFILE, "the pipe was lost: too many open files here")
+        return fd
 
     def ready(self) -> None:
         """Tell that the first allocations are made."""

@@ -103,6 +103,17 @@ class EmulatedBackend:
         """
         return self._asked(self._client.state)
 
+    def subscribe(self) -> int:
+        """The end of a pipe on which each event is a line of JSON; the caller closes it.
+
+        Raises:
+            SourceError: the emulator is gone, or has too many subscribers.
+        """
+        try:
+            return self._asked(self._client.events)
+        except OSError as error:
+            raise SourceError("the emulator's events", str(error), "close another heaptop") from error
+
     def capture(self) -> Capture:
         """Ask the emulator before and after a pass over /proc: what lived all the while is in the capture.
 

@@ -110,7 +110,7 @@ def test_the_pages_come_back_with_the_last_reference_of_any_kind(machine: Machin
     assert framework.collect() == []
     receiver.close()  # the reference in flight was the last
     assert select.select([framework.releases], [], [], 0)[0]
-    assert framework.collect() == [buffer.inode]
+    assert framework.collect() == [buffer]
     assert machine.free_pages == free_pages
     assert not framework.buffers
 
