@@ -13,7 +13,7 @@ from heaptop.analysis.occupancy import runs
 from heaptop.backend.base import Allocation
 from heaptop.capture import Capture
 from heaptop.errors import AllocationError
-from heaptop.model import Buffer, CmaArea, CmaRange, ExporterTotal, Gap, Heap, Memory, Snapshot
+from heaptop.model import Buffer, CmaArea, CmaRange, ExporterTotal, Gap, Heap, Memory, Process, Snapshot
 from heaptop.session import Cost, History, Session, Update
 from heaptop.tui.app import HeaptopApp
 from heaptop.tui.poller import Poller
@@ -71,6 +71,7 @@ def snapshot(
     heaps: Sequence[Heap] = (),
     exporters: Sequence[ExporterTotal] = (),
     buffers: Sequence[Buffer] = (),
+    processes: Sequence[Process] = (),
     cma: Sequence[CmaArea] = (),
     gaps: Sequence[Gap] = (),
     memory: Memory | None = None,
@@ -85,7 +86,7 @@ def snapshot(
         heaps=tuple(heaps),
         exporters=tuple(exporters),
         buffers=tuple(buffers),
-        processes=(),
+        processes=tuple(processes),
         cma=tuple(cma),
         memory=memory or Memory(total_bytes=4096 * MIB, available_bytes=1024 * MIB),
     )
