@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 import heaptop.report
 from heaptop import recording
 from heaptop.assemble import assemble
-from heaptop.model import CmaRange, Snapshot
+from heaptop.model import CmaRange, PageRun, Snapshot
 from heaptop.report import doctor
 from heaptop.report import json as report
 from heaptop.report.moment import timestamp
@@ -51,6 +51,15 @@ def test_documents_are_valid(lists: tuple[str, ...], snapshot: Snapshot, validat
     document = report.document(snapshot, lists, {62: 1_750_000_000.0})
     validator.validate(json.loads(report.dumps(document)))
     validator.validate(json.loads(report.dumps_line(document)))
+
+
+def test_where_a_buffer_lies(validator: Draft202012Validator) -> None:
+    placed = buffer(1, runs=(PageRun(0x5BE00, 1024), PageRun(7, 1)))
+    document = report.document(replace(SNAPSHOT, buffers=(placed, buffer(2))), ["buffers"])
+    validator.validate(document)
+    first, second = json.loads(report.dumps(document))["buffers"]
+    assert first["runs"] == [{"pfn": 0x5BE00, "count_pages": 1024}, {"pfn": 7, "count_pages": 1}]
+    assert second["runs"] is None
 
 
 def test_captures_are_valid(capture_name: str, validator: Draft202012Validator) -> None:
