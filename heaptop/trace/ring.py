@@ -40,23 +40,31 @@ class Ring:
         return self._taken() or (self._taken() if self._poll.poll(1000 * timeout_s) else [])
 
     def _taken(self) -> list[bytes]:
-        records = []
         (at,) = _POSITION.unpack_from(self._consumer)
         (end,) = _POSITION.unpack_from(self._producer)
-        while at < end:
-            place = _PAGE_BYTES + at % self._size_bytes
-            length, _ = _HEADER.unpack_from(self._producer, place)
-            if length & _BUSY:  # still being written: it and what follows are for the next time
-                break
-            begin = place + _HEADER.size
-            if not length & _DISCARDED:
-                records.append(self._producer[begin : begin + length])
-            at += (_HEADER.size + (length & ~_DISCARDED) + 7) & ~7
+        found, at = records(self._producer, self._size_bytes, at, end)
         _POSITION.pack_into(self._consumer, 0, at)
-        return records
+        return found
 
     def close(self) -> None:
         """Give it back."""
         self._consumer.close()
         self._producer.close()
         os.close(self.fd)
+
+
+def records(pages: "bytes | mmap.mmap", size_bytes: int, at: int, end: int) -> tuple[list[bytes], int]:
+    """Whole records from position `at` to `end`, and the position after them. `pages` are the page with the producer's
+    position, and the data, twice. A record that is still being written ends it: it and what follows come later.
+    """
+    found = []
+    while at < end:
+        place = _PAGE_BYTES + at % size_bytes
+        length, _ = _HEADER.unpack_from(pages, place)
+        if length & _BUSY:
+            break
+        begin = place + _HEADER.size
+        if not length & _DISCARDED:
+            found.append(pages[begin : begin + length])
+        at += (_HEADER.size + (length & ~_DISCARDED) + 7) & ~7
+    return found, at
