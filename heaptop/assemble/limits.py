@@ -11,7 +11,8 @@ from heaptop.sources import OPTION, SOURCES
 from heaptop.units import format_age
 
 NODES: Final = "dev/dma_heap/"
-UDEV_RULE: Final = 'a udev rule gives them to a group: SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"'
+UDEV_RULE: Final = 'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"'
+"""That opens the heaps to a group (Raspberry Pi OS has it)."""
 INITIAL_PIDS: Final = b"pid:[4026531836]"
 """/proc/self/ns/pid in the first pid namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h)."""
 
@@ -23,19 +24,21 @@ def note(capture: Capture, gaps: Gaps) -> None:
     for path, reading in capture.older.items():
         why = f"read {format_age(reading.age_s)} ago, as one reading takes {reading.cost_s * 1000:.0f} ms"
         gaps.add(f"what has changed since in /{path}", why, f"{OPTION} switches it off")
-    if _is_in_a_pid_namespace(capture):
+    if is_in_a_pid_namespace(capture):
         why = "heaptop sees only the pid namespace that it runs in"
         gaps.add("processes outside this container", why, "run heaptop outside, or share the host's pids")
-    locked = sorted(path.removeprefix(NODES) for path, raw in capture.files.items() if _is_locked(path, raw))
+    locked = locked_heaps(capture)
     if locked:
-        gaps.add(f"allocating from {', '.join(locked)}", "permission denied", UDEV_RULE)
+        gaps.add(f"allocating from {', '.join(locked)}", "permission denied", f"add a udev rule: {UDEV_RULE}")
 
 
-def _is_locked(path: str, raw: object) -> bool:
-    return path.startswith(NODES) and is_denied(raw)
+def locked_heaps(capture: Capture) -> tuple[str, ...]:
+    """Names of the heaps whose nodes this user may not open."""
+    denied = (path for path, raw in capture.files.items() if path.startswith(NODES) and is_denied(raw))
+    return tuple(sorted(path.removeprefix(NODES) for path in denied))
 
 
-def _is_in_a_pid_namespace(capture: Capture) -> bool:
+def is_in_a_pid_namespace(capture: Capture) -> bool:
     """Whether /proc shows a namespace below the first. One that shows an outer one has a pid for each in NSpid."""
     own = capture.links.get("proc/self/ns/pid", INITIAL_PIDS)
     if own == INITIAL_PIDS or not re.fullmatch(rb"pid:\[\d+\]", own):

@@ -1,20 +1,28 @@
-"""`heaptop doctor`: what can be read here, and how to get the rest."""
+"""`heaptop doctor`: what can be read here, what it costs, and how to get the rest."""
 
 import os
 import re
+import time
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from heaptop.assemble import assemble
+from heaptop.backend.base import Backend
+from heaptop.capture import Capture
 from heaptop.cli.output import emit, look_of
 from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
 from heaptop.errors import Exit
 from heaptop.model import Snapshot
-from heaptop.report.doctor import Check, Probes, document, examine, render
+from heaptop.report.doctor import Check, Cost, Probes, document, examine, items, render
+from heaptop.sources import SOURCES, source_of
 from heaptop.units import printable
 
 BPF_ITERATOR: Final = b"\0bpf_iter__dmabuf\0"
 """The iterator's context in the kernel's BTF strings (kernel/bpf/dmabuf_iter.c, 6.16 on)."""
+_PASSES: Final = {"fd": ("fd", "fdinfo", "tasks"), "maps": ("maps",)}
+"""The passes over all processes, whose texts are too many to be counted."""
+_TRACEFS: Final = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 
 
 def run(options: Options) -> int:
@@ -27,9 +35,13 @@ def run(options: Options) -> int:
         options.backend = "kernel"
     with opened(options) as backend:
         capture = backend.capture()
-        snapshot = assemble(capture)
-        heaps = tuple(heap.name for heap in snapshot.heaps)
-        checks = examine(capture, heaps, _probe(options.root, heaps) if backend.source == "kernel" else None)
+        is_kernel = backend.source == "kernel"
+    snapshot = assemble(capture)
+    heaps = tuple(heap.name for heap in snapshot.heaps)
+    if is_kernel:
+        checks = examine(capture, heaps, _probe(options.root), _costs(options, capture))
+    else:
+        checks = examine(capture, heaps, None)
     _print(checks, snapshot, options)
     return Exit.OK if any(check.readable for check in checks) else Exit.UNAVAILABLE
 
@@ -42,34 +54,74 @@ def _print(checks: tuple[Check, ...], snapshot: Snapshot, options: Options) -> N
     elif options.csv:
         from heaptop.report import csv
 
-        header = ("name", "there", "readable", "detail", "adds", "remedy")
-        emit(csv.dumps([header, *((c.name, c.there, c.readable, c.detail, c.adds, c.remedy) for c in checks)]))
+        found = items(checks)
+        emit(csv.dumps([tuple(found[0]), *(tuple(item.values()) for item in found)]))
     else:
         readable = sum(bool(check.readable) for check in checks)
         heading = printable(f"{snapshot.source} ({snapshot.kernel or '~'}): {readable} of {len(checks)} can be read")
         emit(render(checks, heading, look_of(options)))
 
 
-def _probe(root: str, heaps: tuple[str, ...]) -> Probes:
-    status = _text(os.path.join(root, "proc/self/status"))
+def _costs(options: Options, capture: Capture) -> Mapping[str, Cost]:
+    """One reading of each source: the time of a look with it alone, less that of a look without any."""
+    base_ms = _time_ms(options, ())
+    costs = {}
+    for name in SOURCES.keys() - {"fdinfo", "tasks"}:
+        raws = [raw for path, raw in capture.files.items() if source_of(path) == name and isinstance(raw, bytes)]
+        if raws or name in _PASSES:
+            time_ms = max(0.0, _time_ms(options, _PASSES.get(name, (name,))) - base_ms)
+            costs[name] = Cost(time_ms, None if name in _PASSES else sum(map(len, raws)))
+    return costs
+
+
+def _time_ms(options: Options, names: Iterable[str]) -> float:
+    options.off = frozenset(SOURCES).difference(names)
+    with opened(options) as backend:
+        if "bpf" in names:
+            backend.capture()  # the program is made once
+        return _timed_ms(backend)
+
+
+def _timed_ms(backend: Backend) -> float:
+    began = time.perf_counter()
+    backend.capture()
+    return (time.perf_counter() - began) * 1000
+
+
+def _probe(root: str) -> Probes:
+    status = _text(root, "proc/self/status")
     effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    mounts = _text(root, "proc/mounts")
+    paranoid = _text(root, "proc/sys/kernel/perf_event_paranoid").strip()
     return Probes(
         uid=os.geteuid(),
         capabilities=int(effective[1], 16) if effective else 0,
-        debugfs_mounted=bool(
-            re.search(r"^\S+ /sys/kernel/debug debugfs ", _text(os.path.join(root, "proc/mounts")), re.MULTILINE)
-        ),
+        debugfs_mounted=bool(re.search(r"^\S+ /sys/kernel/debug debugfs ", mounts, re.MULTILINE)),
         bpf_iterator=_has_bpf_iterator(os.path.join(root, "sys/kernel/btf/vmlinux")),
-        locked_heaps=tuple(name for name in heaps if not os.access(os.path.join(root, "dev/dma_heap", name), os.R_OK)),
+        tracefs_mounted=bool(re.search(r"^\S+ /sys/kernel/(debug/)?tracing tracefs ", mounts, re.MULTILINE)),
+        tracepoints=_tracepoints(root),
+        kprobes=os.path.exists(os.path.join(root, "sys/bus/event_source/devices/kprobe")),
+        perf_paranoid=int(paranoid) if re.fullmatch(r"-?\d{1,9}", paranoid) else None,
     )
 
 
-def _text(path: str) -> str:
+def _text(root: str, path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(os.path.join(root, path), encoding="utf-8", errors="surrogateescape") as file:
             return file.read(1 << 20)
     except OSError:
         return ""
+
+
+def _tracepoints(root: str) -> tuple[str, ...] | None:
+    """Groups of tracepoints of dma-bufs and CMA; None where tracefs cannot be listed."""
+    for folder in _TRACEFS:
+        try:
+            groups = os.listdir(os.path.join(root, folder, "events"))
+        except OSError:
+            continue
+        return tuple(name for name in ("dma_buf", "cma") if name in groups)
+    return None
 
 
 def _has_bpf_iterator(path: str) -> bool | None:

@@ -1,18 +1,26 @@
 """What a source lets heaptop read, and the one command that gets the rest. Judged from a capture and a few probes."""
 
 import errno
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
+from heaptop.assemble.limits import UDEV_RULE, is_in_a_pid_namespace, locked_heaps
 from heaptop.capture import Capture, ReadError
 from heaptop.errors import errno_text
 from heaptop.model import Snapshot
 from heaptop.report.json import Json, head
 from heaptop.report.table import Column, Look, Row, draw
+from heaptop.sources import source_of
+from heaptop.units import format_size
 
 AS_ROOT: Final = "sudo heaptop"
 MOUNT_DEBUGFS: Final = "sudo mount -t debugfs none /sys/kernel/debug"
+MOUNT_TRACEFS: Final = "sudo mount -t tracefs none /sys/kernel/tracing"
+SHOW_PROCESSES: Final = "sudo mount -o remount,hidepid=0 /proc"
+ADD_UDEV_RULE: Final = f"echo '{UDEV_RULE}' | sudo tee /etc/udev/rules.d/60-dma-heap.rules"
 EMULATOR: Final = "heaptop -b emulator"
 
 CAPABILITIES: Final = {
@@ -24,25 +32,40 @@ CAPABILITIES: Final = {
     39: "CAP_BPF",
     40: "CAP_CHECKPOINT_RESTORE",
 }
+_HIDEPID: Final = re.compile(rb"^\S+ /proc proc \S*?\b(hidepid=(?!0|off)\w+)", re.MULTILINE)
 """Those that open a source (linux/capability.h), by their bit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Probes:
     """What only a look at the running kernel tells: `capabilities` is the effective set as /proc/self/status has it,
-    `locked_heaps` are nodes that this user may not open.
+    `tracepoints` those of dma-bufs and CMA, None where tracefs cannot be listed; `perf_paranoid` is
+    kernel.perf_event_paranoid.
     """
 
     uid: int
     capabilities: int
     debugfs_mounted: bool
     bpf_iterator: bool | None
-    locked_heaps: tuple[str, ...] = ()
+    tracefs_mounted: bool = False
+    tracepoints: tuple[str, ...] | None = None
+    kprobes: bool = False
+    perf_paranoid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one reading takes: wall time, and the size of the texts where there are any."""
+
+    time_ms: float
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One source of facts. `there` and `readable` are None where this cannot be told."""
+    """One source of facts. `there` and `readable` are None where this cannot be told, `cost` where it was not measured;
+    `source` is its name for --source, None for what cannot be switched off.
+    """
 
     name: str
     there: bool | None
@@ -50,6 +73,8 @@ class Check:
     detail: str
     adds: str
     remedy: str
+    source: str | None = None
+    cost: Cost | None = None
 
 
 def _read(name: str, adds: str, detail: str) -> Check:
@@ -67,7 +92,7 @@ def _refused(name: str, adds: str, detail: str, remedy: str = "") -> Check:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A file or tree of the kernel: what it adds, and the remedy where the kernel does not have it."""
+    """A file or tree of the kernel: what it adds, and the remedy (or option) where the kernel does not have it."""
 
     name: str
     path: str
@@ -75,43 +100,76 @@ class _Place:
     absent: str = ""
 
 
+def _built_with(options: str) -> str:
+    return f"a kernel built with {options}"
+
+
 _PLACES: Final = (
     _Place("sysfs heaps", "sys/class/dma_heap", "the heaps, without a look at /dev", EMULATOR),
-    _Place("bufinfo", "sys/kernel/debug/dma_buf/bufinfo", "every buffer, file counts, attachments, fences"),
-    _Place("sysfs dmabuf", "sys/kernel/dmabuf/buffers", "every buffer without root (5.14 to 6.19, DMABUF_SYSFS_STATS)"),
-    _Place("debugfs cma", "sys/kernel/debug/cma", "the bitmap of each CMA area"),
-    _Place("sysfs cma", "sys/kernel/mm/cma", "sizes and counters of each CMA area without root (5.13 on, CMA_SYSFS)"),
+    _Place(
+        "bufinfo",
+        "sys/kernel/debug/dma_buf/bufinfo",
+        "every buffer, file counts, attachments, fences",
+        _built_with("CONFIG_DEBUG_FS"),
+    ),
+    _Place(
+        "sysfs dmabuf",
+        "sys/kernel/dmabuf/buffers",
+        "every buffer without root",
+        _built_with("CONFIG_DMABUF_SYSFS_STATS (5.14 to 6.19)"),
+    ),
+    _Place(
+        "debugfs cma",
+        "sys/kernel/debug/cma",
+        "the bitmap of each CMA area",
+        _built_with("CONFIG_CMA and CONFIG_CMA_DEBUGFS"),
+    ),
+    _Place(
+        "sysfs cma",
+        "sys/kernel/mm/cma",
+        "sizes and counters of each CMA area without root",
+        _built_with("CONFIG_CMA and CONFIG_CMA_SYSFS (5.13 on)"),
+    ),
     _Place("meminfo", "proc/meminfo", "memory available, CMA total and free"),
     _Place("vmstat", "proc/vmstat", "CMA allocations that succeeded and failed (5.13 on)"),
 )
 
 
-def examine(capture: Capture, heaps: Iterable[str], probes: Probes | None) -> tuple[Check, ...]:
+def examine(
+    capture: Capture, heaps: Iterable[str], probes: Probes | None, costs: Mapping[str, Cost] = MappingProxyType({})
+) -> tuple[Check, ...]:
     """Every source in turn. `heaps` are those that the capture tells of; `probes` is None for a source that is not
-    this kernel: remedies would be no help there.
+    this kernel: remedies would be no help there. `costs` are by the names that --source takes.
     """
     checks = [_nodes(capture, tuple(heaps), probes), *(_place(capture, place, probes) for place in _PLACES)]
     checks += [_tables(capture, probes), _maps(capture, probes)]
     if probes is None:
-        return tuple(Check(c.name, c.there, c.readable, c.detail, c.adds, "") for c in checks)
-    return (*checks, _debugfs(probes), _bpf(probes), _capabilities(probes))
+        checks = [replace(check, remedy="") for check in checks]
+    else:
+        checks += [_processes(capture), _debugfs(probes), _bpf(capture, probes)]
+        checks += [_tracepoints(probes), _kprobes(probes), _capabilities(probes)]
+    return tuple(replace(check, cost=costs.get(check.source or "")) for check in checks)
 
 
 def _nodes(capture: Capture, heaps: tuple[str, ...], probes: Probes | None) -> Check:
     adds = "the heaps to allocate from"
     listing = capture.files.get("dev.ls")
-    locked = () if probes is None else probes.locked_heaps
+    locked = locked_heaps(capture)
     if isinstance(listing, bytes) and b"/dev/dma_heap:" in listing:
         if not locked:
             return _read("/dev/dma_heap", adds, ", ".join(heaps))
         detail = f"not open to uid {probes.uid if probes else 0}: {', '.join(locked)}"
-        return Check("/dev/dma_heap", there=True, readable=False, detail=detail, adds=adds, remedy=AS_ROOT)
+        return Check("/dev/dma_heap", there=True, readable=False, detail=detail, adds=adds, remedy=ADD_UDEV_RULE)
     if isinstance(listing, ReadError) and listing.errno != errno.ENOENT:
         return _refused("/dev/dma_heap", adds, errno_text(listing.errno), AS_ROOT)
     return _absent("/dev/dma_heap", adds, "no such folder: CONFIG_DMABUF_HEAPS is not set", EMULATOR)
 
 
 def _place(capture: Capture, place: _Place, probes: Probes | None) -> Check:
+    return replace(_look_at(capture, place, probes), source=source_of(place.path))
+
+
+def _look_at(capture: Capture, place: _Place, probes: Probes | None) -> Check:
     prefix = place.path + "/"
     files = [raw for path, raw in capture.files.items() if path == place.path or path.startswith(prefix)]
     links = sum(path.startswith(prefix) for path in capture.links)
@@ -140,12 +198,27 @@ def _ancestor_errors(capture: Capture, path: str) -> list[ReadError]:
 
 def _tables(capture: Capture, probes: Probes | None) -> Check:
     denied = sum(process.table.error is not None for process in capture.processes)
-    return _of_processes(capture, probes, "fd tables", denied, "who holds a buffer by descriptor, its name and count")
+    adds = "who holds a buffer by descriptor, its name and count"
+    return replace(_of_processes(capture, probes, "fd tables", denied, adds), source="fd")
 
 
 def _maps(capture: Capture, probes: Probes | None) -> Check:
     denied = sum(isinstance(process.files.get("maps"), ReadError) for process in capture.processes)
-    return _of_processes(capture, probes, "maps", denied, "who holds a buffer by mapping alone")
+    return replace(_of_processes(capture, probes, "maps", denied, "who holds a buffer by mapping alone"), source="maps")
+
+
+def _processes(capture: Capture) -> Check:
+    """Whether /proc shows all of them: it may be mounted with hidepid, or show a pid namespace of its own."""
+    name, adds = "all processes", "who else holds a buffer"
+    mounts = capture.files.get("proc/mounts")
+    hidden = _HIDEPID.search(mounts) if isinstance(mounts, bytes) else None
+    if hidden is not None:
+        detail = f"/proc is mounted with {hidden[1].decode()}"
+        return Check(name, there=True, readable=False, detail=detail, adds=adds, remedy=SHOW_PROCESSES)
+    if is_in_a_pid_namespace(capture):
+        detail = "this is a pid namespace of its own"
+        return Check(name, there=True, readable=False, detail=detail, adds=adds, remedy="run heaptop outside of it")
+    return _read(name, adds, "the first pid namespace, no hidepid")
 
 
 def _of_processes(capture: Capture, probes: Probes | None, name: str, denied: int, adds: str) -> Check:
@@ -176,13 +249,50 @@ def _debugfs(probes: Probes) -> Check:
     return Check("debugfs", probes.debugfs_mounted, probes.debugfs_mounted, detail, "bufinfo and debugfs cma", remedy)
 
 
-def _bpf(probes: Probes) -> Check:
-    words = {True: "the kernel has it", False: "older than 6.16, or built without it", None: "no BTF tells"}
-    able = bool(probes.capabilities & (1 << 21)) or not ~probes.capabilities & (1 << 38 | 1 << 39)
-    readable = probes.bpf_iterator and able
-    remedy = AS_ROOT if probes.bpf_iterator and not able else ""
+def _is_able(probes: Probes) -> bool:
+    """Whether it may load programs that look into the kernel (kernel/bpf/syscall.c, 5.8 on)."""
+    return bool(probes.capabilities & (1 << 21)) or not ~probes.capabilities & (1 << 38 | 1 << 39)
+
+
+def _bpf(capture: Capture, probes: Probes) -> Check:
+    told = capture.files.get("bpf/dmabuf_iter")
+    if isinstance(told, ReadError):
+        detail = f"the kernel has it, {errno_text(told.errno)}"
+    elif probes.bpf_iterator is None:
+        detail = "no BTF tells"
+    else:
+        detail = "the kernel has it" if probes.bpf_iterator else "older than 6.16, or built without it"
+    is_there = True if told is not None else probes.bpf_iterator
+    is_read = isinstance(told, bytes) or (told is None and bool(probes.bpf_iterator) and _is_able(probes))
+    remedy = ""
+    if is_there and not is_read:
+        remedy = "" if _is_able(probes) else AS_ROOT
+    elif not is_there:
+        remedy = _built_with("CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF (6.16 on)")
     adds = "every buffer without debugfs, exact names, where buffers lie in memory"
-    return Check("BPF iterator", probes.bpf_iterator, readable, words[probes.bpf_iterator], adds, remedy)
+    readable = is_read if is_there is not None else None
+    return Check("BPF iterator", is_there, readable, detail, adds, remedy, source="bpf")
+
+
+def _tracepoints(probes: Probes) -> Check:
+    name, adds = "tracepoints", "live events of allocations, and of CMA"
+    if not probes.tracefs_mounted:
+        return _refused(name, adds, "tracefs is not mounted", MOUNT_TRACEFS)
+    if probes.tracepoints is None:
+        return _refused(name, adds, "tracefs is not open to this user", AS_ROOT)
+    if not probes.tracepoints:
+        return _absent(name, adds, "none of dma_buf or cma", _built_with("CONFIG_EVENT_TRACING and CONFIG_CMA"))
+    found = Check(name, there=True, readable=True, detail=", ".join(probes.tracepoints), adds=adds, remedy="")
+    return found if _is_able(probes) else replace(found, readable=False, remedy=AS_ROOT)
+
+
+def _kprobes(probes: Probes) -> Check:
+    name, adds = "kprobes", "live events where there is no tracepoint"
+    if not probes.kprobes:
+        return _absent(name, adds, "the kernel has none", _built_with("CONFIG_KPROBE_EVENTS"))
+    paranoid = "" if probes.perf_paranoid is None else f", kernel.perf_event_paranoid is {probes.perf_paranoid}"
+    found = Check(name, there=True, readable=True, detail=f"the kernel has them{paranoid}", adds=adds, remedy="")
+    return found if _is_able(probes) else replace(found, readable=False, remedy=AS_ROOT)
 
 
 def _capabilities(probes: Probes) -> Check:
@@ -195,7 +305,12 @@ def _capabilities(probes: Probes) -> Check:
 
 def document(checks: Iterable[Check], snapshot: Snapshot) -> Json:
     """The checks as the document of `doctor --json`."""
-    items = [
+    return {**head(snapshot), "checks": items(checks)}
+
+
+def items(checks: Iterable[Check]) -> list[dict[str, str | bool | float | None]]:
+    """Each check by the names of the schema."""
+    return [
         {
             "name": check.name,
             "there": check.there,
@@ -203,19 +318,22 @@ def document(checks: Iterable[Check], snapshot: Snapshot) -> Json:
             "detail": check.detail,
             "adds": check.adds,
             "remedy": check.remedy,
+            "source": check.source,
+            "cost_ms": None if check.cost is None else round(check.cost.time_ms, 3),
+            "size_bytes": None if check.cost is None else check.cost.size_bytes,
         }
         for check in checks
     ]
-    return {**head(snapshot), "checks": items}
 
 
 def render(checks: Iterable[Check], heading: str, look: Look) -> str:
     """A table of the checks, then the commands that get what is missing."""
-    rows = [Row((c.name, _word(c.there), _word(c.readable), c.detail, c.adds)) for c in checks]
+    rows = [Row((c.name, _word(c.there), _word(c.readable), _cost(c.cost), c.detail, c.adds)) for c in checks]
     columns = (
         Column("Source", worth=9),
         Column("There", worth=8),
         Column("Readable", worth=8),
+        Column("One reading", worth=6),
         Column("Found", flexible=True, worth=7),
         Column("Tells", flexible=True, worth=5),
     )
@@ -226,6 +344,13 @@ def render(checks: Iterable[Check], heading: str, look: Look) -> str:
     lines = [f"  {remedy}    # {', '.join(names)}\n" for remedy, names in wanted.items()]
     more = "To get the rest:\n" + "".join(lines) if lines else ""
     return f"{heading}\n{draw(columns, rows, look)}{more}"
+
+
+def _cost(cost: Cost | None) -> str:
+    if cost is None:
+        return ""
+    size = "" if cost.size_bytes is None else f", {format_size(cost.size_bytes)}"
+    return f"{cost.time_ms:.1f} ms{size}"
 
 
 def _word(value: bool | None) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,33 @@ def test_a_system_that_tells_nothing(tmp_path: Path, use: Use, run: Run) -> None
     assert ran.code == 0
 
 
+def test_what_each_source_costs(root: Path, use: Use, run: Run) -> None:
+    """Each source that was read is looked at alone, and then all is given back."""
+    vmstat = replace(READABLE, files={"proc/vmstat": b"nr_free_pages 1\n", "bpf/dmabuf_iter": b""})
+    backend = use(FakeBackend("kernel", capture_given=vmstat))
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json", "--root", str(root)).out)["checks"]}
+    assert (checks["vmstat"]["source"], checks["vmstat"]["size_bytes"]) == ("vmstat", 16)
+    assert checks["vmstat"]["cost_ms"] >= 0
+    assert checks["fd tables"]["cost_ms"] >= 0
+    assert (checks["bufinfo"]["cost_ms"], checks["bufinfo"]["size_bytes"]) == (None, None)
+    assert (checks["debugfs"]["source"], checks["debugfs"]["cost_ms"]) == (None, None)
+    assert backend.closed == 1 + 1 + 4  # the look itself, one without any source, four sources
+    assert "One reading" in run("doctor").out
+
+
+def test_tracing(root: Path, use: Use, run: Run) -> None:
+    use(FakeBackend("kernel", capture_given=READABLE))
+    (root / "proc/mounts").write_text("tracefs /sys/kernel/tracing tracefs rw 0 0\n")
+    for name in ("cma", "dma_buf", "sched"):
+        (root / "sys/kernel/tracing/events" / name).mkdir(parents=True)
+    (root / "sys/bus/event_source/devices/kprobe").mkdir(parents=True)
+    (root / "proc/sys/kernel").mkdir(parents=True)
+    (root / "proc/sys/kernel/perf_event_paranoid").write_text("3\n")
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json", "--root", str(root)).out)["checks"]}
+    assert (checks["tracepoints"]["detail"], checks["tracepoints"]["readable"]) == ("dma_buf, cma", False)
+    assert checks["kprobes"]["detail"] == "the kernel has them, kernel.perf_event_paranoid is 3"
+
+
 def test_where_nothing_can_be_read_it_fails(use: Use, run: Run) -> None:
     use(FakeBackend(capture_given=Capture("replay:x", None, {}, {}, ())))
     assert run("doctor").code == 3
@@ -59,5 +87,5 @@ def test_where_nothing_can_be_read_it_fails(use: Use, run: Run) -> None:
 def test_csv(use: Use, run: Run) -> None:
     use(FakeBackend(capture_given=READABLE))
     header, *rows = csv.reader(io.StringIO(run("doctor", "--csv").out, newline=""))
-    assert header == ["name", "there", "readable", "detail", "adds", "remedy"]
+    assert header == ["name", "there", "readable", "detail", "adds", "remedy", "source", "cost_ms", "size_bytes"]
     assert ["meminfo", "True", "True"] in [row[:3] for row in rows]

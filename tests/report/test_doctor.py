@@ -7,7 +7,19 @@ import pytest
 
 from heaptop import recording
 from heaptop.capture import Capture, FdTable, ProcessCapture, Raw, ReadError
-from heaptop.report.doctor import AS_ROOT, EMULATOR, MOUNT_DEBUGFS, Check, Probes, examine, render
+from heaptop.report.doctor import (
+    ADD_UDEV_RULE,
+    AS_ROOT,
+    EMULATOR,
+    MOUNT_DEBUGFS,
+    MOUNT_TRACEFS,
+    SHOW_PROCESSES,
+    Check,
+    Cost,
+    Probes,
+    examine,
+    render,
+)
 from heaptop.report.table import Look
 from tests.support import archive
 
@@ -30,7 +42,8 @@ def test_a_kernel_without_heaps() -> None:
     assert checks["/dev/dma_heap"].remedy == EMULATOR
     assert checks["bufinfo"].remedy == MOUNT_DEBUGFS
     assert checks["debugfs"].remedy == MOUNT_DEBUGFS
-    assert (checks["sysfs cma"].there, checks["sysfs cma"].remedy) == (False, "")
+    assert checks["sysfs cma"].there is False
+    assert "CONFIG_CMA_SYSFS" in checks["sysfs cma"].remedy
 
 
 def test_a_plain_user() -> None:
@@ -61,10 +74,54 @@ def test_bpf_needs_both_its_capabilities() -> None:
     assert checks_of(capture_of(), replace(USER, bpf_iterator=None))["BPF iterator"].readable is None
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (b"ino\n", (True, True, "the kernel has it", "")),
+        (ReadError("bpf", errno.EPERM), (True, False, "the kernel has it, EPERM (Operation not permitted)", AS_ROOT)),
+    ],
+)
+def test_bpf_is_judged_by_what_it_said(told: Raw, expected: tuple[object, ...]) -> None:
+    found = checks_of(capture_of(bpf__dmabuf_iter=told))["BPF iterator"]
+    assert (found.there, found.readable, found.detail, found.remedy) == expected
+
+
+@pytest.mark.parametrize("option", ["hidepid=2", "gid=3,hidepid=invisible"])
+def test_hidepid(option: str) -> None:
+    mounts = f"sysfs /sys sysfs rw 0 0\nproc /proc proc rw,nosuid,{option} 0 0\n".encode()
+    found = checks_of(capture_of(proc__mounts=mounts))["all processes"]
+    assert (found.readable, found.remedy) == (False, SHOW_PROCESSES)
+    plain = mounts.replace(option.encode(), b"hidepid=off")
+    assert checks_of(capture_of(proc__mounts=plain))["all processes"].readable
+
+
+def test_a_pid_namespace() -> None:
+    inside = replace(capture_of(), links={"proc/self/ns/pid": b"pid:[4026532001]"})
+    assert checks_of(inside)["all processes"].readable is False
+
+
+def test_tracing() -> None:
+    assert checks_of(capture_of())["tracepoints"].remedy == MOUNT_TRACEFS
+    mounted = replace(ROOT, tracefs_mounted=True)
+    assert checks_of(capture_of(), mounted)["tracepoints"].remedy == AS_ROOT
+    assert checks_of(capture_of(), replace(mounted, tracepoints=()))["tracepoints"].there is False
+    assert checks_of(capture_of(), replace(mounted, tracepoints=("cma",)))["tracepoints"].readable is True
+    assert "CONFIG_KPROBE_EVENTS" in checks_of(capture_of(), ROOT)["kprobes"].remedy
+    assert checks_of(capture_of(), replace(USER, kprobes=True))["kprobes"].remedy == AS_ROOT
+
+
+def test_costs_are_those_of_the_source() -> None:
+    found = {each.name: each for each in examine(capture_of(), (), USER, {"bufinfo": Cost(1.25, 2048)})}
+    assert found["bufinfo"].cost == Cost(1.25, 2048)
+    assert [each.name for each in found.values() if each.cost is not None] == ["bufinfo"]
+    assert "1.2 ms, 2.00 KiB" in render(found.values(), "kernel", Look())
+
+
 def test_a_locked_node_is_there_all_the_same() -> None:
     capture = replace(capture_of(), files={"dev.ls": b"/dev/dma_heap:\n"})
-    found = checks_of(capture, replace(USER, locked_heaps=("system",)), ("reserved", "system"))["/dev/dma_heap"]
-    assert (found.there, found.readable, found.remedy) == (True, False, AS_ROOT)
+    locked = replace(capture, files={**capture.files, "dev/dma_heap/system": DENIED})
+    found = checks_of(locked, USER, ("reserved", "system"))["/dev/dma_heap"]
+    assert (found.there, found.readable, found.remedy) == (True, False, ADD_UDEV_RULE)
     assert found.detail == "not open to uid 1000: system"
     assert checks_of(capture, USER, ("reserved", "system"))["/dev/dma_heap"].detail == "reserved, system"
 
@@ -91,8 +148,10 @@ def test_a_recording_gets_no_remedies(capture_name: str) -> None:
 def test_each_remedy_is_told_once(width: int | None) -> None:
     checks = examine(capture_of(sys__kernel__debug=DENIED), (), USER)
     text = render(checks, "kernel", Look(width=width))
-    assert text.splitlines()[-3:] == [
-        "To get the rest:",
+    told = text.partition("To get the rest:\n")[2].splitlines()
+    assert told[:2] == [
         f"  {EMULATOR}    # /dev/dma_heap, sysfs heaps",
         f"  {AS_ROOT}    # bufinfo, debugfs cma, BPF iterator, capabilities",
     ]
+    remedies = [line.partition("    # ")[0] for line in told]
+    assert len(set(remedies)) == len(remedies)
