@@ -17,6 +17,8 @@ from heaptop.scan.btf import FUNC, STRUCT, Btf, BtfError
 from heaptop.scan.frames import first_struct_page
 
 _STRUCTS: Final = {SYSTEM_HEAP: "system_heap_buffer", CMA_HEAP: "cma_heap_buffer"}
+_PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Errors after which it is worth to try again."""
 _MAP_BYTES: Final = 1 << 20
 _MAP_BYTES_MAX: Final = 64 << 20
 
@@ -39,7 +41,8 @@ class PagePlaces:
         known = {row.inode: row for row in rows if _heap_of(row) in _STRUCTS}
         if not known:
             return None
-        if self._failure is None:
+        if self._failure is None or self._failure.errno in _PASSING:
+            self._failure = None
             try:
                 self._follow({inode: row for inode, row in known.items() if _heap_of(row) in self._structs})
             except BtfError:
@@ -51,6 +54,8 @@ class PagePlaces:
 
     def _follow(self, rows: Mapping[int, Row]) -> None:
         """Learn those that are not known. A buffer that is not whole in what was found is one that cannot be told."""
+        if not self._structs:
+            raise BtfError("no heap's buffers in this kernel's BTF")
         new = rows.keys() - self._lines.keys()
         if not new:
             return

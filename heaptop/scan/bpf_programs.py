@@ -102,15 +102,16 @@ def list_program(btf: Btf) -> bytes:
     asm.stack(R4, -16)
     asm.constant(R5, 8)
     asm.call(SEQ_PRINTF)
+    asm.jump_if(R0, EQUAL, 0, "end")
+    _write(asm, seq, _RELEASE.index(b"\n") - 8, 1)  # it can fail where another program is just printing (EBUSY)
     return _end(asm)
 
 
 def rows(output: bytes) -> Iterator[Row]:
     """What the list program wrote."""
     at = 0
-    while at + _ROW.size <= len(output):
+    while (end := output.find(b"\n", at + _ROW.size)) >= 0:
         inode, size, count, name_at, operations, exporter, name = _ROW.unpack_from(output, at)
-        end = output.index(b"\n", at + _ROW.size)
         release = output[at + _ROW.size : end].decode("latin-1")
         at = end + 1
         given = name.partition(b"\0")[0] if name_at else None

@@ -115,3 +115,17 @@ def test_shared_memory_is_given_back() -> None:
     shared.memory[:4] = b"abcd"
     shared.close()
     assert open_files() == before
+
+
+def test_heaps_that_this_kernel_does_not_have_in_its_types(btf: Btf) -> None:
+    places = PagePlaces(btf)
+    if places._structs:
+        pytest.skip("this kernel has them")
+    told = places.read([Row(1, 4096, 1, b"system", None, 1, "system_heap_dma_buf_release [system_heap]")])
+    assert told == ReadError("btf", errno.ENOTSUP)
+
+
+def test_an_answer_that_is_cut_ends_with_the_last_whole_row() -> None:
+    row = bpf_programs._ROW.pack(7, 4096, 2, 0, 1, b"system", b"") + b"release\n"
+    assert [found.inode for found in rows(row * 2 + row[:-3])] == [7, 7]
+    assert list(rows(row[:100])) == []

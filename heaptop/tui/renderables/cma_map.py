@@ -142,19 +142,24 @@ def shade(used_bits: int, cell_bits: int) -> str:
 
 
 class Stretch(NamedTuple):
-    """Neighbouring cells that look alike in kind: `free`, `part`, `used`, `unknown`, or `room` where a request could
-    be placed.
+    """Neighbouring cells that look alike in kind: `free`, `part`, `used`, `unknown`, `room` where a request could be
+    placed, or `owner` where the buffer under the cursor lies.
     """
 
     text: str
     kind: str
 
 
-def stretches(used: Sequence[int], cell_bits: Sequence[int], room: Sequence[bool]) -> tuple[Stretch, ...]:
-    """A row's cells (used bits, size in bits and whether it lies in a run with room, of each), joined where alike."""
+def stretches(
+    used: Sequence[int], cell_bits: Sequence[int], room: Sequence[bool], owned: Sequence[bool]
+) -> tuple[Stretch, ...]:
+    """A row's cells (used bits, size in bits, whether it lies in a run with room, and whether the buffer under the
+    cursor lies there, of each), joined where alike.
+    """
     found: list[Stretch] = []
-    for used_bits, bits, has_room in zip(used, cell_bits, room, strict=True):
-        kind = "room" if has_room else "free" if used_bits == 0 else "used" if used_bits >= bits else "part"
+    for used_bits, bits, has_room, is_owned in zip(used, cell_bits, room, owned, strict=True):
+        kind = "free" if used_bits == 0 else "used" if used_bits >= bits else "part"
+        kind = "owner" if is_owned and used_bits else "room" if has_room else kind
         char = ROOM if has_room and used_bits == 0 else shade(used_bits, bits)
         if found and found[-1].kind == kind:
             found[-1] = Stretch(found[-1].text + char, kind)
@@ -163,8 +168,12 @@ def stretches(used: Sequence[int], cell_bits: Sequence[int], room: Sequence[bool
     return tuple(found)
 
 
-def draw_row(bitmap: bytes | None, row: Row, bits_per_cell: int, room: Sequence[Run] = ()) -> tuple[Stretch, ...]:
-    """The cells of one row. `room` are the runs of its range that a request could use, rising."""
+def draw_row(
+    bitmap: bytes | None, row: Row, bits_per_cell: int, room: Sequence[Run] = (), owned: Sequence[Run] = ()
+) -> tuple[Stretch, ...]:
+    """The cells of one row. `room` are the runs of its range that a request could use, rising; `owned` those of the
+    buffer under the cursor.
+    """
     full, rest = divmod(row.count_bits, bits_per_cell)
     sizes = (bits_per_cell,) * full + ((rest,) if rest else ())
     if bitmap is None:
@@ -172,7 +181,8 @@ def draw_row(bitmap: bytes | None, row: Row, bits_per_cell: int, room: Sequence[
     used = cells(bitmap, row.start_bit, full * bits_per_cell, full) if full else ()
     if rest:
         used += cells(bitmap, row.start_bit + full * bits_per_cell, rest, 1)
-    return stretches(used, sizes, _cells_in(room, row, bits_per_cell, len(sizes)))
+    inside = [_cells_in(runs, row, bits_per_cell, len(sizes)) for runs in (room, owned)]
+    return stretches(used, sizes, *inside)
 
 
 def _cells_in(room: Sequence[Run], row: Row, bits_per_cell: int, cell_count: int) -> list[bool]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from heaptop.analysis.occupancy import Fit, free_runs_by_order, run_at
+from heaptop.analysis.occupancy import Fit, Run, free_runs_by_order, run_at
 from heaptop.model import Buffer, CmaArea, Gap, Snapshot
 from heaptop.tui.renderables.cma_map import Bit
 from heaptop.units import format_size, parse_size, printable
@@ -94,6 +94,23 @@ def pfn_of(area: CmaArea, place: Bit) -> int | None:
     """The page frame of a bit's first page."""
     base = area.ranges[place.range_index].base_pfn if area.ranges else None
     return None if base is None else base + (place.bit << (area.order_per_bit or 0))
+
+
+def owned_runs(area: CmaArea, buffer: Buffer | None) -> tuple[tuple[Run, ...], ...]:
+    """Which bits of each range are a buffer's, rising."""
+    order, runs = area.order_per_bit or 0, buffer.runs if buffer is not None else None
+    found = []
+    for part in area.ranges:
+        base = part.base_pfn
+        bits = [] if base is None else [(run.pfn - base, run.count_pages) for run in sorted(runs or ())]
+        found.append(
+            tuple(
+                Run(page >> order, -(-count >> order), used=True)
+                for page, count in bits
+                if 0 <= page < part.count_pages
+            )
+        )
+    return tuple(found)
 
 
 def cursor_spans(area: CmaArea, place: Bit, page_bytes: int, owner: Spans = ()) -> Spans:

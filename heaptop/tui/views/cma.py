@@ -173,6 +173,7 @@ class CmaView(View):
         area = self.map.area
         if area is None or not area.ranges:
             return
+        self.map.set_owned(cma_text.owned_runs(area, self._owner(area)))
         spans = cma_text.cursor_spans(area, self.map.cursor, self._page_bytes, self._owner_spans(area))
         self.query_one("#cma-cursor", Static).update(content(spans))
         legend = cma_text.LEGEND if self.size.width >= LEGEND_COLUMNS else ""
@@ -197,11 +198,12 @@ class CmaView(View):
         return None if lying is None else self.shell.buffers.get(lying.inode)
 
     def _owner_spans(self, area: CmaArea) -> cma_text.Spans:
-        """Whose the page under the cursor is; nothing where no buffer's place is told, which `o` explains."""
+        """Whose the page under the cursor is; where no buffer's place is told, `o` says why."""
         placement, owner = self._placed(area), self._owner(area)
         if owner is not None:
             return ((cma_text.owner_text(owner), cma_text.STRONG),)
-        return (("of no known dma-buf", cma_text.LABEL),) if placement is not None and placement.is_told else ()
+        told = placement is not None and placement.is_told
+        return (("of no known dma-buf" if told else "whose ~", cma_text.LABEL),)
 
     def action_owner(self) -> None:
         """To the buffer under the cursor."""

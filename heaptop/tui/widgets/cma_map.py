@@ -28,7 +28,7 @@ from heaptop.tui.renderables.cma_map import (
 )
 from heaptop.units import format_size
 
-KINDS = ("free", "part", "used", "room", "unknown")
+KINDS = ("free", "part", "used", "room", "unknown", "owner")
 ROUND_CELLS = 16
 LABEL_WIDTH_MIN = 40
 """On screens narrower than this the page frames are left out: cells are worth more."""
@@ -70,6 +70,7 @@ class CmaMap(ScrollView, can_focus=True):
         & .cma-map--used { color: $used; }
         & .cma-map--room { color: $room; }
         & .cma-map--unknown { color: $unknown; }
+        & .cma-map--owner { color: $accent; text-style: bold; }
         & .cma-map--label { color: $unknown; }
         & .cma-map--heading { text-style: bold; }
         & .cma-map--cursor { color: $accent; background: $panel; text-style: bold; }
@@ -92,6 +93,7 @@ class CmaMap(ScrollView, can_focus=True):
         self._layout = MapLayout((), 1, 1)
         self._zoom: int | None = None
         self._room: Sequence[Sequence[Run]] = ()
+        self._owned: Sequence[Sequence[Run]] = ()
         self._styles: dict[str, Style] = {}
 
     @property
@@ -111,7 +113,7 @@ class CmaMap(ScrollView, can_focus=True):
     def set_area(self, area: CmaArea, page_bytes: int) -> None:
         """Show this area. The same area as before (by name) keeps cursor, zoom and scroll."""
         if self.area is None or self.area.name != area.name:
-            self.cursor, self._zoom, self._room = Bit(0, 0), None, ()
+            self.cursor, self._zoom, self._room, self._owned = Bit(0, 0), None, (), ()
             self.scroll_to(y=0, animate=False, force=True)
         self.area, self._page_bytes = area, page_bytes
         self._lay_out()
@@ -120,6 +122,12 @@ class CmaMap(ScrollView, can_focus=True):
         """The free runs, for each range, that a request could be placed in; they are marked."""
         self._room = room
         self.refresh()
+
+    def set_owned(self, owned: Sequence[Sequence[Run]]) -> None:
+        """Where, in each range, the buffer under the cursor lies, rising; it stands out."""
+        if owned != self._owned:
+            self._owned = owned
+            self.refresh()
 
     def go_to(self, place: Bit) -> None:
         """Put the cursor on a bit and show it."""
@@ -281,6 +289,7 @@ class CmaMap(ScrollView, can_focus=True):
         assert self.area is not None
         part = self.area.ranges[row.range_index]
         room = self._room[row.range_index] if row.range_index < len(self._room) else ()
+        owned = self._owned[row.range_index] if row.range_index < len(self._owned) else ()
         segments = []
         if self._label_width:
             first_page = (part.base_pfn or 0) + (row.start_bit << self._order_per_bit)
@@ -289,7 +298,7 @@ class CmaMap(ScrollView, can_focus=True):
         ahead = self.cursor.bit - row.start_bit if self.cursor.range_index == row.range_index else -1
         cursor_x = ahead // self.bits_per_cell if 0 <= ahead < row.count_bits else -1
         x = 0
-        for text, kind in draw_row(part.bitmap, row, self.bits_per_cell, room):
+        for text, kind in draw_row(part.bitmap, row, self.bits_per_cell, room, owned):
             style = base + self._named(kind)
             at = cursor_x - x
             if 0 <= at < len(text):

@@ -69,7 +69,7 @@ def test_no_bitmap_is_unknown() -> None:
 
 
 def test_neighbours_of_a_kind_are_joined() -> None:
-    assert stretches([0, 1, 2, 4, 4], [4] * 5, [False] * 5) == (
+    assert stretches([0, 1, 2, 4, 4], [4] * 5, [False] * 5, [False] * 5) == (
         Stretch("·", "free"),
         Stretch("░▒", "part"),
         Stretch("██", "used"),

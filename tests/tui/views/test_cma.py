@@ -8,6 +8,7 @@ from heaptop.tui.app import HeaptopApp
 from heaptop.tui.renderables.cma_map import Bit
 from heaptop.tui.views.buffers import BuffersView
 from heaptop.tui.views.cma import CmaView
+from heaptop.tui.widgets.cma_map import CmaMap
 from tests.tui.stage import area, ready, said, snapshot, staged, until, update
 
 WIDE, NARROW = (120, 40), (80, 24)
@@ -38,7 +39,7 @@ async def test_the_whole_area_is_in_sight() -> None:
         assert lines(on)[1] == "0x5be80 " + "█" * 4 + "·" * 60
         assert len(lines(on)) == 8
         assert said(on, "#cma-scale") == "cell 2 pages"
-        assert said(on, "#cma-cursor").startswith("pfn 0x5be00 · page 0 · used · +0 in a run of 64 pages")
+        assert said(on, "#cma-cursor").startswith("pfn 0x5be00 · page 0 · used · whose ~ · +0 in a run of 64 pages")
         assert said(on, "#cma-orders") == "Free runs by order 6:1 7:1 8:1  largest 1.47 MiB"
 
 
@@ -246,6 +247,26 @@ async def test_whose_the_page_under_the_cursor_is() -> None:
         view_of(on).map.go_to(Bit(0, 70))
         await pilot.pause()
         assert " · free · +6 in a run" in said(on, "#cma-cursor")
+
+
+async def test_the_buffer_under_the_cursor_stands_out() -> None:
+    stage = staged(update(snapshot(cma=(area(),), buffers=(lying(7, 0x5BE00, 32), lying(8, 0x5BE20, 2)))))
+    async with stage.run_test(size=NARROW) as pilot:
+        on = await ready(pilot, "4")
+        shown = view_of(on).map
+        assert owned_cells(shown) == "█" * 15  # two pages a cell, and the cursor stands on the first
+        shown.go_to(Bit(0, 33))
+        await pilot.pause()
+        assert owned_cells(shown) == ""
+        shown.go_to(Bit(0, 70))
+        await pilot.pause()
+        assert owned_cells(shown) == ""
+
+
+def owned_cells(shown: CmaMap) -> str:
+    """The cells of the first line that are drawn as the buffer's under the cursor, without the cursor."""
+    style = shown._named("owner")
+    return "".join(part.text for part in shown.render_line(0) if part.style and part.style.color == style.color)[1:]
 
 
 async def test_to_the_buffer_under_the_cursor() -> None:
