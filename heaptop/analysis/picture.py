@@ -4,8 +4,10 @@ Only the rows that are wanted are asked for, from a `Read` that the caller gives
 terminal from some 50 rows of it.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from operator import add
 from typing import Final
 
@@ -161,16 +163,26 @@ _BLUE: Final = bytes((low << 3 & 0xF8) | low >> 2 & 7 for low in range(256))
 _CLIP_BELOW: Final = 512
 _CLIP: Final = bytes(max(0, min(255, value - _CLIP_BELOW)) for value in range(1536))
 _LUMA: Final = tuple(298 * (y - 16) + 128 + (_CLIP_BELOW << 8) for y in range(256))
-_V_RED: Final = tuple(409 * (v - 128) for v in range(256))
 _U_GREEN: Final = tuple(-100 * (u - 128) for u in range(256))
 _V_GREEN: Final = tuple(-208 * (v - 128) for v in range(256))
-_U_BLUE: Final = tuple(516 * (u - 128) for u in range(256))
+
+
+@cache
+def _luma_chroma(factor: int) -> bytes:
+    """Red or blue by luma and the chroma that it depends on, at 256 * luma + chroma: one step for each pixel."""
+    return bytes(_CLIP[(luma + factor * (chroma - 128)) >> 8] for luma in _LUMA for chroma in range(256))
 
 
 def _rgb_of_yuv(y: bytes, u: bytes, v: bytes) -> bytes:
     """As many of each."""
-    luma = [_LUMA[value] for value in y]
-    red = map(add, luma, map(_V_RED.__getitem__, v))
-    green = map(add, luma, map(add, map(_U_GREEN.__getitem__, u), map(_V_GREEN.__getitem__, v)))
-    blue = map(add, luma, map(_U_BLUE.__getitem__, u))
-    return _interleaved([bytes([_CLIP[value >> 8] for value in channel]) for channel in (red, green, blue)])
+    chroma = map(add, map(_U_GREEN.__getitem__, u), map(_V_GREEN.__getitem__, v))
+    green = bytes([_CLIP[value >> 8] for value in map(add, map(_LUMA.__getitem__, y), chroma)])
+    return _interleaved([_looked_up(_luma_chroma(409), y, v), green, _looked_up(_luma_chroma(516), y, u)])
+
+
+def _looked_up(table: bytes, high: bytes, low: bytes) -> bytes:
+    """The entries at 256 * high + low."""
+    both = bytearray(2 * len(high))
+    first = 1 if sys.byteorder == "little" else 0
+    both[first::2], both[1 - first :: 2] = high, low
+    return bytes(map(table.__getitem__, memoryview(both).cast("H")))

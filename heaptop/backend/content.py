@@ -10,7 +10,7 @@ import errno
 import mmap
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Final, TypeVar
@@ -26,7 +26,8 @@ _PIDFD_GETFD: Final = 438
 """The same on every architecture but alpha (5.6 on)."""
 _PIDFD_THREAD: Final = os.O_EXCL
 """Takes a thread that is not its process's leader (6.9 on; before, EINVAL)."""
-_CHUNK_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 64 << 10
+"""What a pipe holds as a rule; less is fine."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
@@ -60,12 +61,12 @@ class BufferContent:
         self._inode = inode
         self._timeout_s = timeout_s
         self._closed = False
-        self._scratch: int | None = None
+        self._pipe: tuple[int, ...] = ()
         self._address: int | None = None
         self._busy = threading.Lock()
         try:
             self.size_bytes = os.fstat(fd).st_size or os.lseek(fd, 0, os.SEEK_END)  # up to 5.2, stat has no size
-            self._scratch = os.memfd_create("heaptop-content", os.MFD_CLOEXEC)
+            self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             self._address = _mapped(fd, self.size_bytes)
         except BaseException:
             self._release()
@@ -106,29 +107,27 @@ class BufferContent:
 
     def _span(self, offset: int, length: int) -> bytes:
         end = min(offset + length, self.size_bytes)
-        return b"".join(self._chunk(at, min(_CHUNK_BYTES, end - at)) for at in range(offset, end, _CHUNK_BYTES))
+        return b"".join(self._copied(offset, end))
 
-    def _chunk(self, offset: int, length: int) -> bytes:
-        """Copied by the kernel, by way of a file: a page that cannot be had is EFAULT then, and not a SIGBUS."""
-        assert self._scratch is not None
+    def _copied(self, at: int, end: int) -> Iterator[bytes]:
+        """Copied by the kernel, by way of a pipe: a page that cannot be had is EFAULT then, and not a SIGBUS."""
         assert self._address is not None
-        os.lseek(self._scratch, 0, os.SEEK_SET)
-        done = 0
-        while done < length:
-            written = _libc.write(self._scratch, self._address + offset + done, length - done)
+        reader, writer = self._pipe
+        while at < end:
+            written = _libc.write(writer, self._address + at, min(end - at, _CHUNK_BYTES))
             if written < 0:
                 raise _os_error()
-            done += written
-        return os.pread(self._scratch, length, 0)
+            at += written
+            yield os.read(reader, written)
 
     def _release(self) -> None:
         if self._address is not None:
             _libc.munmap(self._address, self.size_bytes)
             self._address = None
-        for fd in (self._fd, self._scratch):
-            if fd is not None and fd >= 0:
+        for fd in (self._fd, *self._pipe):
+            if fd >= 0:
                 os.close(fd)
-        self._fd, self._scratch = -1, None
+        self._fd, self._pipe = -1, ()
 
     def _hangs(self) -> SourceError:
         why = f"no answer for {self._timeout_s:g} s: a fence is not signalled, or its exporter hangs"

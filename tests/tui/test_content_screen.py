@@ -162,7 +162,7 @@ async def test_the_buffer_is_let_go(reader: Reader) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(pilot.app.screen, ContentScreen))
         assert maps() == 0
-        assert len(os.listdir("/proc/self/fd")) == inside - 2
+        assert len(os.listdir("/proc/self/fd")) == inside - 3
         await looked_into(pilot)
     assert maps() == 0, "also when the app ends"
     assert screen._content is not None
@@ -216,6 +216,17 @@ async def test_a_picture_by_guess(reader: Reader) -> None:
             "rgb(255,255,255)",
         ]
         assert strip.text.count("▀") == 53
+
+
+async def test_the_footer_can_be_clicked(reader: Reader) -> None:
+    async with app(reader).run_test(size=NARROW) as pilot:
+        screen = await looked_into(pilot)
+        footer = screen.query_one("#content-footer", Line).text
+        await pilot.click("#content-footer", offset=(footer.index("hex/picture"), 0))
+        await settled(pilot, screen)
+        assert screen.is_pictured
+        await pilot.click("#content-footer", offset=(2, 0))
+        await until(pilot, lambda: not isinstance(pilot.app.screen, ContentScreen))
 
 
 async def test_the_next_guess_and_back(reader: Reader) -> None:
