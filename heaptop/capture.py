@@ -4,6 +4,7 @@ This is the one seam of heaptop. Every backend (kernel, emulator, recording, a d
 everything above works on it alone. Nothing here is parsed: texts are the kernel's bytes, errors its errno.
 
 A capture mirrors real paths, relative to the root and without a leading slash: `sys/kernel/debug/dma_buf/bufinfo`.
+What a kernel tells only to BPF programs has paths below `bpf/`, in a text of heaptop's own (docs/recording.md).
 What is absent from a mapping was not there, or was not captured. Values are never changed after the capture is made;
 a live backend may hand over the very same `ProcessCapture` object again while it cannot have changed, so that later
 layers skip it by identity.

@@ -34,12 +34,13 @@ class BpfSource:
         if not self._is_tried:
             self._is_tried = True
             self._list = self._load()
-        if self._list is None:
+        iterator = self._list
+        if iterator is None:
             return {}
-        if isinstance(self._list, ReadError):
-            return {LIST: self._list}
+        if isinstance(iterator, ReadError):
+            return {LIST: iterator}
         try:
-            rows = sorted(programs.rows(self._list.run()))
+            rows = sorted(programs.rows(iterator.run()), key=lambda row: row.inode)
         except OSError as error:
             return {LIST: ReadError("read", error.errno or errno.EIO)}
         files: dict[str, Raw] = {LIST: text_of_rows(rows)}
