@@ -41,8 +41,8 @@ _PROSE: Final = {
     "and end. Meanwhile heaptop itself holds the buffer. Prints 16 bytes a line with their ASCII. With --png it "
     "writes the buffer as a picture, in the colours of BT.601 where it is YUV, without alpha; what is not told of "
     "format, width, height and stride is guessed from the size.",
-    "events": "A line per event, as it happens: alloc and free with process, thread, size, inode, exporter and the time "
-    "that the call took; alloc_fail with the heap's errno; cma_fail with the reason (no run large enough, or pages "
+    "events": "A line per event, as it happens: alloc and free with process, thread, size, inode, exporter and the "
+    "time that the call took; alloc_fail with the heap's errno; cma_fail with the reason (no run large enough, or pages "
     "pinned) and the area's map at that moment. A free is told of whoever dropped the last reference, which need not "
     "be the owner. Probes are taken away on the way out, even by SIGKILL. The end tells how many events there were, "
     "how many were lost, and what watching cost. It needs root (or CAP_BPF and CAP_PERFMON), or the emulator.",

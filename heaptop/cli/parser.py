@@ -13,17 +13,11 @@ from typing import Any, Final, NoReturn
 
 from heaptop.analysis.picture import FORMATS
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
+from heaptop.cli import values
 from heaptop.errors import UsageError
 from heaptop.sources import SOURCES as KERNEL_SOURCES
 from heaptop.sources import switched_off
-from heaptop.units import parse_duration, parse_size, printable
-
-INTERVAL_S_MIN: Final = 0.1
-INTERVAL_S_MAX: Final = 86_400.0
-HOLD_S_MAX: Final = 365 * 86_400.0
-COUNT_MAX: Final = 1_000_000
-NAME_BYTES_MAX: Final = 31
-"""A buffer's name without its NUL: DMA_BUF_NAME_LEN is 32 (uapi/linux/dma-buf.h, 5.3 to 7.3)."""
+from heaptop.units import printable
 
 SORT_KEYS: Final[Mapping[str, Mapping[str, Callable[[Any], Any]]]] = {
     "heaps": HEAP_KEYS,
@@ -83,108 +77,6 @@ class Verb:
     arguments: Callable[[argparse.ArgumentParser], None] | None = None
 
 
-def interval(text: str) -> float:
-    """Seconds between two looks.
-
-    Raises:
-        UsageError: not a duration, or outside 100 ms to one day.
-    """
-    seconds = _duration("--interval", text)
-    if not INTERVAL_S_MIN <= seconds <= INTERVAL_S_MAX:
-        raise UsageError(
-            f"--interval {text}", "an interval is at least 100 ms and at most 1 d", "write one like 500ms, 2s or 1m"
-        )
-    return seconds
-
-
-def hold(text: str) -> float:
-    """Seconds to hold test buffers.
-
-    Raises:
-        UsageError: not a duration, or longer than a year.
-    """
-    seconds = _duration("--hold", text)
-    if seconds > HOLD_S_MAX:
-        raise UsageError(f"--hold {text}", "more than a year", "leave it out to hold until interrupted")
-    return seconds
-
-
-def duration(text: str) -> float:
-    """Seconds to watch.
-
-    Raises:
-        UsageError: not a duration.
-    """
-    return _duration("--for", text)
-
-
-def _duration(option: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(option, printable(str(error))) from error
-
-
-def size(text: str) -> int:
-    """Bytes of a buffer to allocate.
-
-    Raises:
-        UsageError: not a size, 0, negative, or more than a heap can be asked for.
-    """
-    if text.startswith("-"):
-        raise UsageError(f"SIZE {printable(text)}", "a size cannot be negative", "write one like 4096, 64K or 1.5M")
-    try:
-        size_bytes = parse_size(text)
-    except (ValueError, OverflowError) as error:
-        raise UsageError("SIZE", printable(str(error))) from error
-    if size_bytes == 0:
-        raise UsageError(f"SIZE {printable(text)}", "a buffer has at least 1 byte (a heap answers EINVAL to 0)")
-    return size_bytes
-
-
-def count(text: str) -> int:
-    """How many buffers to allocate.
-
-    Raises:
-        UsageError: not a whole number from 1 to a million.
-    """
-    if not re.fullmatch(r"[0-9]{1,7}", text, re.ASCII) or not 1 <= int(text) <= COUNT_MAX:
-        raise UsageError(f"--count {printable(text)}", f"not a whole number from 1 to {COUNT_MAX}")
-    return int(text)
-
-
-def whole_number(text: str) -> int:
-    """A number of an inode, of pixels or of bytes: decimal, or hex with 0x.
-
-    Raises:
-        UsageError: neither, negative, or more than 64 bits.
-    """
-    if not re.fullmatch(r"0x[0-9a-f]{1,16}|[0-9]{1,19}", text, re.ASCII | re.IGNORECASE):
-        raise UsageError(f"{printable(text)!r} is not a number", remedy="write one like 4096 or 0x1000")
-    return int(text, 0 if text[:2].lower() == "0x" else 10)
-
-
-def offset(text: str) -> int:
-    """A place in a buffer: a number, or a size.
-
-    Raises:
-        UsageError: neither, or negative.
-    """
-    return 0 if text == "0" else whole_number(text) if text[:2].lower() == "0x" else size(text)
-
-
-def buffer_name(text: str) -> bytes:
-    """A buffer's name, as the bytes the shell gave.
-
-    Raises:
-        UsageError: longer than the kernel takes.
-    """
-    name = text.encode("utf-8", "surrogateescape")
-    if len(name) > NAME_BYTES_MAX:
-        raise UsageError("--name", f"{len(name)} bytes; a buffer's name has at most {NAME_BYTES_MAX}")
-    return name
-
-
 COMMON: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
     "backend": (
         ("-b", "--backend"),
@@ -208,7 +100,7 @@ COMMON: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
             "help": "ask these sources only, or with -NAME all but these: " + ", ".join(KERNEL_SOURCES),
         },
     ),
-    "interval": (("--interval",), {"metavar": "S", "type": interval, "help": "look again every S seconds"}),
+    "interval": (("--interval",), {"metavar": "S", "type": values.interval, "help": "look again every S seconds"}),
 }
 
 _ALWAYS: Final = ("backend", "root", "readonly", "no_color")
@@ -220,25 +112,29 @@ def _capture_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _alloc_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("heap", metavar="HEAP", help="the heap to ask")
-    parser.add_argument("size", metavar="SIZE", type=size, help="bytes, or a number with K, M or G")
-    parser.add_argument("--count", metavar="N", type=count, help="how many buffers (default: 1)")
-    parser.add_argument("--name", metavar="TEXT", type=buffer_name, help="name them (at most 31 bytes)")
+    parser.add_argument("size", metavar="SIZE", type=values.size, help="bytes, or a number with K, M or G")
+    parser.add_argument("--count", metavar="N", type=values.count, help="how many buffers (default: 1)")
+    parser.add_argument("--name", metavar="TEXT", type=values.buffer_name, help="name them (at most 31 bytes)")
     parser.add_argument("--pattern", metavar="P", help="fill them: zero, ff, count, or bytes in hex like deadbeef")
     parser.add_argument(
-        "--hold", metavar="DURATION", type=hold, help="free them after this time (default: when interrupted)"
+        "--hold", metavar="DURATION", type=values.hold, help="free them after this time (default: when interrupted)"
     )
     parser.add_argument("--force", action="store_true", help="allocate more than half of the memory available")
 
 
 def _content_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inode", metavar="INODE", type=whole_number, help="the buffer, as heaptop buffers lists it")
-    parser.add_argument("--offset", metavar="N", type=offset, help="begin here (default: 0)")
-    parser.add_argument("--length", metavar="N", type=size, help="print so many bytes (default: 256)")
+    parser.add_argument(
+        "inode", metavar="INODE", type=values.whole_number, help="the buffer, as heaptop buffers lists it"
+    )
+    parser.add_argument("--offset", metavar="N", type=values.offset, help="begin here (default: 0)")
+    parser.add_argument("--length", metavar="N", type=values.size, help="print so many bytes (default: 256)")
     parser.add_argument("--png", metavar="PATH", help="write a picture there instead; what is not told is guessed")
     parser.add_argument("--format", metavar="F", choices=tuple(FORMATS), help=f"its format: {', '.join(FORMATS)}")
-    parser.add_argument("--width", metavar="N", type=whole_number, help="its width in pixels")
-    parser.add_argument("--height", metavar="N", type=whole_number, help="its height in pixels")
-    parser.add_argument("--stride", metavar="N", type=whole_number, help="bytes from one of its rows to the next")
+    parser.add_argument("--width", metavar="N", type=values.whole_number, help="its width in pixels")
+    parser.add_argument("--height", metavar="N", type=values.whole_number, help="its height in pixels")
+    parser.add_argument(
+        "--stride", metavar="N", type=values.whole_number, help="bytes from one of its rows to the next"
+    )
     parser.add_argument("--force", action="store_true", help="write over a file that exists")
 
 
@@ -247,7 +143,7 @@ def _events_arguments(parser: argparse.ArgumentParser) -> None:
         "--for",
         dest="duration",
         metavar="DURATION",
-        type=duration,
+        type=values.duration,
         help="end after this time (default: when interrupted)",
     )
 
@@ -347,8 +243,9 @@ def _add_common(parser: argparse.ArgumentParser, names: Iterable[str], verb: str
 
 WITH_VALUE: Final = frozenset(
     (
-        *("--backend", "--root", "--filter", "--sort", "--interval", "--count", "--name", "--pattern", "--hold", "--for"),
-        *("--source", "--offset", "--length", "--png", "--format", "--width", "--height", "--stride"),
+        *("--backend", "--root", "--source", "--filter", "--sort", "--interval"),
+        *("--count", "--name", "--pattern", "--hold", "--for"),
+        *("--offset", "--length", "--png", "--format", "--width", "--height", "--stride"),
     )
 )
 """Options that take a value."""
