@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from heaptop.analysis.picture import FORMATS
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.cli import values
 from heaptop.errors import UsageError
@@ -123,6 +122,8 @@ def _alloc_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _content_arguments(parser: argparse.ArgumentParser) -> None:
+    from heaptop.analysis.picture import FORMATS
+
     parser.add_argument(
         "inode", metavar="INODE", type=values.whole_number, help="the buffer, as heaptop buffers lists it"
     )
@@ -218,14 +219,16 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def build() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def build(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line; where `only` is a verb, no other verb knows its arguments."""
     parser = _Parser(prog="heaptop", description="Inspect and debug Linux DMA-BUF heaps.", epilog=EPILOG)
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     _add_common(parser, tuple(COMMON))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
     for verb in VERBS:
         child = verbs.add_parser(verb.name, help=verb.help, description=verb.help[0].upper() + verb.help[1:] + ".")
+        if only not in (None, verb.name):
+            continue
         if verb.arguments is not None:
             verb.arguments(child)
         _add_common(child, verb.common, verb.name)
@@ -249,6 +252,7 @@ WITH_VALUE: Final = frozenset(
     )
 )
 """Options that take a value."""
+TAKING_VALUE: Final = WITH_VALUE | {"-b"}
 
 
 def _joined(arguments: Iterable[str]) -> Iterator[str]:
@@ -266,6 +270,14 @@ def _joined(arguments: Iterable[str]) -> Iterator[str]:
         yield option
 
 
+def _verb_of(words: list[str]) -> str | None:
+    """The first word that is neither an option nor an option's value; None where it is no verb."""
+    before = ["", *words]
+    plain = (word for last, word in zip(before, words, strict=False) if last not in TAKING_VALUE and word[:1] != "-")
+    word = next(plain, None)
+    return word if any(verb.name == word for verb in VERBS) else None
+
+
 def parse(arguments: list[str]) -> Options:
     """Read a command line.
 
@@ -273,7 +285,8 @@ def parse(arguments: list[str]) -> Options:
         UsageError: it cannot be taken.
         SystemExit: after --help and --version.
     """
-    options = build().parse_args(list(_joined(arguments)), namespace=Options())
+    words = list(_joined(arguments))
+    options = build(_verb_of(words)).parse_args(words, namespace=Options())
     verb = next((verb for verb in VERBS if verb.name == options.verb), APP)
     for name in sorted(vars(options).keys() & COMMON.keys()):
         if name not in verb.common:

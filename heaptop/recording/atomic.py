@@ -9,7 +9,6 @@ import errno
 import fcntl
 import io
 import os
-import secrets
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
@@ -32,7 +31,7 @@ def publish(members: Mapping[str, bytes], path: str, mtime: float) -> None:
     if os.path.lexists(path):
         raise _taken(path)
     folder = os.path.dirname(path) or "."
-    temporary = os.path.join(folder, f"{PREFIX}{os.getpid()}.{secrets.token_hex(4)}")
+    temporary = os.path.join(folder, f"{PREFIX}{os.getpid()}.{os.urandom(4).hex()}")
     tar_mode = next((mode for suffix, mode in _TAR_MODES.items() if path.endswith(suffix)), None)
     _sweep(folder)
     try:
