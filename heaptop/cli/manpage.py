@@ -42,10 +42,11 @@ _PROSE: Final = {
     "writes the buffer as a picture, in the colours of BT.601 where it is YUV, without alpha; what is not told of "
     "format, width, height and stride is guessed from the size.",
     "events": "A line per event, as it happens: alloc and free with process, thread, size, inode, exporter and the "
-    "time that the call took; alloc_fail with the heap's errno; cma_fail with the reason (no run large enough, or pages "
-    "pinned) and the area's map at that moment. A free is told of whoever dropped the last reference, which need not "
-    "be the owner. Probes are taken away on the way out, even by SIGKILL. The end tells how many events there were, "
-    "how many were lost, and what watching cost. It needs root (or CAP_BPF and CAP_PERFMON), or the emulator.",
+    "time that the call took; alloc_fail with the heap's errno; cma_fail with the reason (no run large enough, or "
+    "pages pinned) and the area's map at that moment. A free is told of whoever dropped the last reference, which "
+    "need not be the owner. Probes are taken away on the way out, even by SIGKILL. The end tells how many events "
+    "there were, how many were lost, and what watching cost. It needs root (or CAP_BPF and CAP_PERFMON), or the "
+    "emulator.",
     "doctor": "For each source of facts whether it is there, whether it can be read, what it tells, and the command "
     "that gets what is missing. It looks at the kernel where -b says nothing.",
     "completion": "For bash: source <(heaptop completion bash).",
@@ -124,7 +125,7 @@ _EXAMPLES: Final = (
 
 
 def _escaped(text: str) -> str:
-    text = text.replace("\\", "\\e").replace("-", "\\-").replace("'", "\\(aq").replace("~", "\\(ti")
+    text = text.replace("\\", "\\e").replace("…", "...").replace("-", "\\-").replace("'", "\\(aq").replace("~", "\\(ti")
     return f"\\&{text}" if text.startswith(".") else text
 
 
