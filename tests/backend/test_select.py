@@ -22,7 +22,8 @@ def no_emulator(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Scenarios that were asked for, in place of emulators."""
     asked: list[str] = []
 
-    def emulator(scenario: str) -> KernelBackend:
+    def emulator(scenario: str, off: frozenset[str]) -> KernelBackend:
+        assert off == frozenset()
         asked.append(scenario)
         return KernelBackend()
 

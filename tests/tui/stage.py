@@ -17,6 +17,7 @@ from heaptop.model import Buffer, CmaArea, CmaRange, ExporterTotal, Gap, Heap, M
 from heaptop.session import Cost, History, Session, Update
 from heaptop.tui.app import HeaptopApp
 from heaptop.tui.poller import Poller
+from heaptop.tui.widgets.line import Line
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -159,10 +160,17 @@ async def until(pilot: Pilot[int], condition: Callable[[], object]) -> None:
     raise AssertionError("what was waited for never came")
 
 
-async def ready(pilot: Pilot[int], *keys: str) -> HeaptopApp:
-    """The app with its first update drawn, then these keys."""
+async def standing(pilot: Pilot[int]) -> HeaptopApp:
+    """The app with all its parts mounted, whether or not a first update has come."""
     app = pilot.app
     assert isinstance(app, HeaptopApp)
+    await until(pilot, lambda: all(app.screen_stack[0].query(f"#{name}") for name in ("header", "footer", "tiny")))
+    return app
+
+
+async def ready(pilot: Pilot[int], *keys: str) -> HeaptopApp:
+    """The app with its first update drawn, then these keys."""
+    app = await standing(pilot)
     await until(pilot, lambda: app.update is not None)
     await pilot.press(*keys)
     await pilot.pause()
@@ -172,3 +180,13 @@ async def ready(pilot: Pilot[int], *keys: str) -> HeaptopApp:
 def said(app: HeaptopApp, selector: str) -> str:
     """What a Static says."""
     return str(app.query_one(selector, Static).render())
+
+
+def line(app: HeaptopApp, name: str) -> str:
+    """The text of one of the shell's lines."""
+    return app.screen_stack[0].query_one(f"#{name}", Line).text
+
+
+def notices(app: HeaptopApp) -> list[str]:
+    """What the app has said."""
+    return [notice.message for notice in app._notifications]

@@ -1,49 +1,33 @@
-"""The shell: pause, mark, interval, filter, jumps, banner, palette, help, signals, small terminals."""
+"""The shell: pause, mark, interval, filter, jumps, banner, palette, help."""
 
-import asyncio
-import os
-import signal
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from textual.command import CommandPalette
-from textual.pilot import Pilot
 from textual.widget import Widget
-from textual.widgets import Input, OptionList
+from textual.widgets import Input
 
 from heaptop import recording
-from heaptop.backend.base import Allocation
 from heaptop.capture import Capture
 from heaptop.errors import SourceError
 from heaptop.tui.app import HeaptopApp
 from heaptop.tui.frame import Framer
 from heaptop.tui.messages import PollerBroke, SnapshotArrived, SourceLost
 from heaptop.tui.poller import Poller
-from heaptop.tui.start import run_app
 from heaptop.tui.widgets.banner import Banner
 from heaptop.tui.widgets.detail import DetailPane
-from heaptop.tui.widgets.dialogs import Ask, Choose, Sheet
+from heaptop.tui.widgets.dialogs import Ask, Sheet
 from heaptop.tui.widgets.filter_bar import FilterBar
-from heaptop.tui.widgets.line import Line
 from tests.tui.feed import EVIL, FB, HOSTILE, PHONE, PREVIEW, SHARED, look, playing
-from tests.tui.stage import NOON, FakeAllocator, FakeBackend, ready, said, until, update
+from tests.tui.stage import NOON, FakeAllocator, FakeBackend, line, notices, ready, said, standing, until, update
 
 NARROW, WIDE = (80, 24), (120, 40)
 
 
-def line(app: HeaptopApp, name: str) -> str:
-    return app.screen_stack[0].query_one(f"#{name}", Line).text
-
-
 def is_shown(widget: Widget) -> bool:
     return widget.display
-
-
-def notices(app: HeaptopApp) -> list[str]:
-    return [notice.message for notice in app._notifications]
 
 
 async def test_what_stands_around_the_content() -> None:
@@ -145,14 +129,15 @@ async def test_a_scan_that_does_not_end_blocks_nothing() -> None:
             self.let_go = threading.Event()
 
         def capture(self) -> Capture:
-            self.let_go.wait(30)
+            self.let_go.wait()
             return super().capture()
 
     backend = Stuck()
     app = HeaptopApp(backend, interval_s=None, poller=Poller(backend, None, lambda: NOON))
     async with app.run_test(size=NARROW) as pilot:
+        await standing(pilot)
         await pilot.press("2", "3", "2", "question_mark", "escape", "f5")
-        assert "looking…" in line(app, "header")
+        await until(pilot, lambda: "looking…" in line(app, "header"))
         assert app.view is not None
         assert app.view.title == "Buffers"
         backend.let_go.set()
@@ -321,114 +306,6 @@ class Raises:
 
     def __call__(self) -> str:
         raise self.error
-
-
-@pytest.mark.parametrize("size", [(20, 5), (39, 30), (90, 9), (1, 1)])
-async def test_a_tiny_terminal_gets_one_line_with_totals(size: tuple[int, int]) -> None:
-    async with playing().run_test(size=size) as pilot:
-        app = await ready(pilot, "2", "3", "enter", "question_mark", "escape", "slash", "x", "escape")
-        assert "6 buffers 74.5 MiB".startswith(line(app, "tiny")[:18].rstrip("…"))
-        assert not app.query_one("#views").display
-
-
-async def test_every_view_stands_any_size() -> None:
-    async with playing(backend=FakeAllocator()).run_test(size=WIDE) as pilot:
-        await ready(pilot)
-        for number in "12346":
-            await pilot.press(number)
-            for size in ((40, 10), (41, 60), (20, 20), (200, 60), (119, 24), (120, 24)):
-                await pilot.resize_terminal(*size)
-
-
-async def test_hostile_names_in_notices_and_lists() -> None:
-    evil_twice = (EVIL, PREVIEW)
-    async with playing(look(*evil_twice)).run_test(size=NARROW) as pilot:
-        app = await ready(pilot, "2")
-        app.say(HOSTILE)
-        app.copy(HOSTILE)
-        app.choose_holder(EVIL)
-        await pilot.pause()
-        assert isinstance(app.screen, Choose)
-        assert app.screen.query_one(OptionList).option_count == 1
-        assert all(notice.isprintable() for notice in notices(app))
-
-
-async def test_ascii_terminals_get_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "C")
-    async with playing().run_test(size=WIDE) as pilot:
-        app = await ready(pilot, "2", "question_mark")
-        assert app.ascii
-        filters = app.get_line_filters()
-        strips = app.screen._compositor.render_strips()
-        drawn = [filters[-1].apply(list(strip), app.screen.background_colors[1]) for strip in strips]
-        assert all(segment.text.isascii() for segments in drawn for segment in segments)
-
-
-async def test_an_unknown_theme_is_told() -> None:
-    async with playing(theme="no [/x] such").run_test(size=WIDE) as pilot:
-        app = await ready(pilot)
-        assert notices(app)[0].startswith("no theme 'no [/x] such': take one of ")
-        assert app.theme == "heaptop-dark"
-
-
-async def test_a_theme_by_name_and_another_by_hand() -> None:
-    async with playing(theme="heaptop-light").run_test(size=WIDE) as pilot:
-        app = await ready(pilot, "2")
-        assert app.theme == "heaptop-light"
-        for theme in (name for name in app.available_themes if name.startswith("heaptop")):
-            app.theme = theme
-            await pilot.pause()
-
-
-async def test_the_end_frees_test_buffers_and_closes_the_backend() -> None:
-    class Closing(FakeAllocator):
-        closed = 0
-
-        def close(self) -> None:
-            self.closed += 1
-
-    backend = Closing()
-    app = playing(backend=backend)
-    async with app.run_test(size=WIDE) as pilot:
-        await ready(pilot, "2")
-        allocation = backend.allocate("system", 4096)
-        app.held.add(allocation)
-        await pilot.press("q")
-    assert backend.closed >= 1
-    assert not is_open(allocation)
-
-
-def is_open(allocation: Allocation) -> bool:
-    try:
-        os.fstat(allocation.fd)
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_ends_the_app_and_closes_the_backend(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = threading.Event()
-
-    class Closing(FakeBackend):
-        def close(self) -> None:
-            closed.set()
-
-    async def run(app: HeaptopApp) -> int | None:
-        async with app.run_test() as pilot:
-            await ready_then_kill(app, pilot, number)
-        return app.return_value
-
-    monkeypatch.setattr(HeaptopApp, "run", lambda app: asyncio.run(run(app)))
-    assert run_app(Closing(), note="", interval_s=1, readonly=False, filter_text=None, theme=None) == 0
-    assert closed.is_set()
-
-
-async def ready_then_kill(app: HeaptopApp, pilot: Pilot[int], number: int) -> None:
-    await pilot.pause()
-    os.kill(os.getpid(), number)
-    ended: Callable[[], bool] = lambda: app._exit  # noqa: E731
-    await until(pilot, ended)
 
 
 async def test_details_below_the_list_open_on_enter_and_close_on_escape() -> None:
