@@ -3,19 +3,19 @@
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, MappingProxyType
+from dataclasses import replace
+from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from heaptop.assemble import assemble
 from heaptop.backend.base import Backend, EventFeed
-from heaptop.capture import Capture
 from heaptop.cli.output import emit, narrate
 from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
 from heaptop.errors import Exit, UsageError
-from heaptop.model import Buffer, Event, EventKind, Holder, ProcessId
+from heaptop.model import Buffer, Event, EventKind, Holder, ProcessId, Snapshot
 from heaptop.report import events as report
 from heaptop.report.text import note
 from heaptop.trace.base import EventSource
@@ -38,10 +38,10 @@ def run(options: Options) -> int:
     chosen = None if options.filter is None else _compiled(options.filter)
     options.readonly = False  # watching allocates nothing and writes to no device
     with opened(options) as backend:
-        source, look = _source_of(backend, options.root)
+        source = _source_of(backend, options.root)
         source.start()
         try:
-            return _Stream(source, look, chosen, options, backend.source).run()
+            return _Stream(source, chosen, options, backend.source).run()
         finally:
             source.stop()
 
@@ -52,27 +52,17 @@ def _compiled(text: str) -> "Filter":
     return compile_filter(text)
 
 
-Find = Callable[[str], Capture]
-"""What is to be seen of a CMA area."""
-
-
-def _source_of(backend: Backend, root: str) -> tuple[EventSource, Find]:
-    """The backend's events, and where to look when a CMA area fails."""
+def _source_of(backend: Backend, root: str) -> EventSource:
     if isinstance(backend, EventFeed):
         from heaptop.trace.feed import FeedEvents
 
-        return FeedEvents(backend.subscribe), lambda _: backend.capture()
+        return FeedEvents(backend.subscribe, backend.capture)
     if backend.source != "kernel" or root != "/":
         place = backend.source if root == "/" else f"the kernel's files in {root}"
         raise UsageError("events", f"{place} has none", "only the running kernel and the emulator have")
-    from heaptop.trace.cma_files import CmaFiles
     from heaptop.trace.kernel import KernelEvents
 
-    files = CmaFiles()
-    return KernelEvents(lambda: _known(backend)), lambda area: Capture("kernel", None, files.read(area), _NO_LINKS, ())
-
-
-_NO_LINKS: Final[Mapping[str, bytes]] = MappingProxyType({})
+    return KernelEvents(lambda: _known(backend))
 
 
 def _known(backend: Backend) -> "dict[int, Known]":
@@ -84,9 +74,8 @@ def _known(backend: Backend) -> "dict[int, Known]":
 class _Stream:
     """Prints the events of a source that match."""
 
-    def __init__(self, source: EventSource, look: Find, chosen: "Filter | None", options: Options, name: str) -> None:
+    def __init__(self, source: EventSource, chosen: "Filter | None", options: Options, name: str) -> None:
         self._source = source
-        self._look = look
         self._chosen = chosen
         self._options = options
         self._name = name
@@ -102,16 +91,17 @@ class _Stream:
         try:
             with _interrupts() as interrupts:
                 while not interrupts and (end is None or time.monotonic() < end):
-                    self._print(WAIT_S if end is None else max(0.0, min(WAIT_S, end - time.monotonic())))
-                self._print(0)
+                    wait_s = WAIT_S if end is None else max(0.0, min(WAIT_S, end - time.monotonic()))
+                    self._print(self._source.read(wait_s))
+                self._print(self._source.finish())
         finally:
             passed_s, own_s = time.monotonic() - began, time.process_time() - own
             costs = own_s, passed_s, self._source.kernel_s()
             narrate(f"heaptop: {report.summary(self._counts, self._source.lost, *costs)}")
         return Exit.INTERRUPTED if interrupts else Exit.OK
 
-    def _print(self, timeout_s: float) -> None:
-        lines = [self._text(event) for event in self._source.read(timeout_s) if self._matches(event)]
+    def _print(self, events: tuple[Event, ...]) -> None:
+        lines = [self._text(event) for event in events if self._matches(event)]
         if lines:
             emit("".join(lines))
         if self._source.lost > self._lost:
@@ -123,21 +113,18 @@ class _Stream:
 
     def _text(self, event: Event) -> str:
         self._counts[event.kind] += 1
-        look = None
-        if event.kind == EventKind.CMA_FAIL and event.area is not None:
-            look = self._look_at(event.area, event.time)
+        look = self._source.look(event)
+        seen = None if look is None else _of_area(assemble(look.capture), event.area)
         if not self._options.json:
-            return report.line(event, look)
+            return report.line(event, seen)
         from heaptop.report import json
 
-        return json.dumps_line(report.document(self._name, event, look))
+        after_s = None if look is None else look.after_s
+        return json.dumps_line(report.document(self._name, event, seen, after_s))
 
-    def _look_at(self, area: str, failed_at: float) -> report.Look:
-        from dataclasses import replace
 
-        snapshot = assemble(self._look(area))
-        after_s = time.time() - failed_at
-        return report.Look(replace(snapshot, cma=tuple(a for a in snapshot.cma if a.name == area)), after_s)
+def _of_area(snapshot: Snapshot, name: str | None) -> Snapshot:
+    return replace(snapshot, cma=tuple(area for area in snapshot.cma if area.name == name))
 
 
 def as_buffer(event: Event) -> Buffer:

@@ -1,7 +1,6 @@
 """Live events as text and as JSON Lines."""
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,17 +13,9 @@ from heaptop.units import format_size, printable
 _KIND_WIDTH: Final = max(len(kind) for kind in EventKind)
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What debugfs showed of a CMA area `after_s` seconds after it failed: a snapshot of that area alone."""
-
-    snapshot: Snapshot
-    after_s: float
-
-
-def document(source: str, event: Event, look: Look | None = None) -> json.Json:
-    """An event as a line of JSON has it."""
-    areas = [] if look is None else json.document(look.snapshot, ("cma",))["cma"]
+def document(source: str, event: Event, seen: Snapshot | None = None, after_s: float | None = None) -> json.Json:
+    """An event as a line of JSON has it. `seen` is its CMA area, `after_s` seconds after it failed."""
+    areas = [] if seen is None else json.document(seen, ("cma",))["cma"]
     return {
         "schema": json.SCHEMA,
         "source": source,
@@ -43,7 +34,7 @@ def document(source: str, event: Event, look: Look | None = None) -> json.Json:
         "reason": event.reason,
         "errno": event.errno,
         "cma": areas[0] if isinstance(areas, list) and areas else None,
-        "cma_after_s": look.after_s if look is not None and areas else None,
+        "cma_after_s": after_s if areas else None,
     }
 
 
@@ -52,10 +43,10 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
-def line(event: Event, look: Look | None = None) -> str:
+def line(event: Event, seen: Snapshot | None = None) -> str:
     """An event as a line of text, with the local time."""
     time = datetime.fromtimestamp(event.time).strftime("%H:%M:%S.%f")
-    return printable(f"{time}  {event.kind:{_KIND_WIDTH}}  {_thread(event):24}  {_what(event, look)}") + "\n"
+    return printable(f"{time}  {event.kind:{_KIND_WIDTH}}  {_thread(event):24}  {_what(event, seen)}") + "\n"
 
 
 def summary(counts: Counter[EventKind], lost: int, own_s: float, passed_s: float, kernel_s: float | None) -> str:
@@ -74,7 +65,7 @@ def _thread(event: Event) -> str:
     return f"{event.comm or UNKNOWN} {event.pid}{thread}"
 
 
-def _what(event: Event, look: Look | None) -> str:
+def _what(event: Event, seen: Snapshot | None) -> str:
     size = format_size(event.size_bytes)
     took = "" if event.latency_s is None else f" in {1e6 * event.latency_s:.1f} us"
     error = "" if event.errno is None else errno_text(event.errno)
@@ -87,16 +78,16 @@ def _what(event: Event, look: Look | None) -> str:
         case _:
             why = event.reason or error
             return (
-                f"{size} of CMA area {event.area or UNKNOWN}, aligned to order {event.align_order}: {why}{_room(look)}"
+                f"{size} of CMA area {event.area or UNKNOWN}, aligned to order {event.align_order}: {why}{_room(seen)}"
             )
 
 
-def _room(look: Look | None) -> str:
-    if look is None or not look.snapshot.cma:
+def _room(seen: Snapshot | None) -> str:
+    if seen is None or not seen.cma:
         return ""
-    (area,) = look.snapshot.cma
+    (area,) = seen.cma
     if area.max_free_run_pages is None or area.count_pages is None or area.used_pages is None:
         return ""
-    page = look.snapshot.page_bytes
+    page = seen.page_bytes
     free, hole = (area.count_pages - area.used_pages) * page, area.max_free_run_pages * page
     return f" ({format_size(free)} free, the largest hole has {format_size(hole)})"

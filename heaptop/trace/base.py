@@ -1,8 +1,18 @@
 """What a source of live events must do."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
+from heaptop.capture import Capture
 from heaptop.model import Event, Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was to be seen of a CMA area `after_s` seconds after it failed."""
+
+    capture: Capture
+    after_s: float
 
 
 class EventSource(Protocol):
@@ -33,6 +43,12 @@ class EventSource(Protocol):
         Raises:
             SourceError: the source is gone.
         """
+
+    def look(self, event: Event) -> Look | None:
+        """The map of the area that failed, taken as soon as that was heard of; to be asked before the next `read`."""
+
+    def finish(self) -> tuple[Event, ...]:
+        """Watch no more; what had happened until then and was not yet told."""
 
     def kernel_s(self) -> float | None:
         """Processor time that watching took in the kernel, in whoever was watched; None where not told."""

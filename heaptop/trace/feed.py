@@ -3,20 +3,26 @@
 import json
 import os
 import select
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from heaptop.capture import Capture
 from heaptop.errors import SourceError
 from heaptop.model import CmaReason, Event, EventKind, Gap
+from heaptop.trace.base import Look
 
 _READ_BYTES: Final = 1 << 20
 
 
 class FeedEvents:
-    """An EventSource that reads JSON Lines from a pipe. `subscribe` opens it: it returns the end to read from."""
+    """An EventSource that reads JSON Lines from a pipe. `subscribe` opens it: it returns the end to read from;
+    `capture` takes a look at the emulator.
+    """
 
-    def __init__(self, subscribe: Callable[[], int]) -> None:
+    def __init__(self, subscribe: Callable[[], int], capture: Callable[[], Capture]) -> None:
         self._subscribe = subscribe
+        self._capture = capture
         self._fd = -1
         self._rest = b""
         self._lost = 0
@@ -49,6 +55,17 @@ class FeedEvents:
             raise SourceError("the emulator has ended", "", "start heaptop again")
         *lines, self._rest = (self._rest + data).split(b"\n")
         return tuple(self._events(lines))
+
+    def look(self, event: Event) -> Look | None:
+        """The emulator as it is now, where an area has failed."""
+        if event.kind != EventKind.CMA_FAIL:
+            return None
+        capture = self._capture()
+        return Look(capture, max(0.0, time.time() - event.time))
+
+    def finish(self) -> tuple[Event, ...]:
+        """What is still in the pipe."""
+        return self.read(0)
 
     def kernel_s(self) -> float | None:
         """Nothing runs in the kernel, and what the emulator takes is not told."""

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from heaptop.backend.emulated import EmulatedBackend
+from heaptop.capture import Capture
 from heaptop.errors import AllocationError, SourceError
 from heaptop.model import CmaReason, Event, EventKind
 from heaptop.trace.feed import FeedEvents
@@ -15,6 +16,10 @@ WAIT_S = 10.0
 @pytest.fixture
 def backend() -> EmulatedBackend:
     return EmulatedBackend("steady")
+
+
+def no_capture() -> Capture:
+    raise AssertionError("nobody asked for it")
 
 
 def mine(events: tuple[Event, ...], inode: int) -> list[Event]:
@@ -37,7 +42,7 @@ def read_to_the_end(source: FeedEvents) -> None:
 
 
 def test_an_allocation_and_its_release(backend: EmulatedBackend) -> None:
-    source = FeedEvents(backend.subscribe)
+    source = FeedEvents(backend.subscribe, backend.capture)
     source.start()
     try:
         given = backend.allocate("reserved", 5000)
@@ -61,7 +66,7 @@ def test_an_allocation_and_its_release(backend: EmulatedBackend) -> None:
 
 
 def test_a_failure_has_its_reason(backend: EmulatedBackend) -> None:
-    source = FeedEvents(backend.subscribe)
+    source = FeedEvents(backend.subscribe, backend.capture)
     source.start()
     try:
         with pytest.raises(AllocationError):
@@ -70,6 +75,11 @@ def test_a_failure_has_its_reason(backend: EmulatedBackend) -> None:
         while len(failures) < 2:
             failures += [event for event in source.read(WAIT_S) if event.errno or event.reason]
         area, refusal = failures
+        look = source.look(area)
+        assert look is not None
+        assert look.after_s >= 0
+        assert "sys/kernel/debug/cma/camera/count" in look.capture.files
+        assert source.look(refusal) is None
         assert (area.kind, area.area, area.reason) == (EventKind.CMA_FAIL, "camera", CmaReason.NO_RUN)
         assert (refusal.kind, refusal.errno, refusal.size_bytes) == (EventKind.ALLOC_FAIL, 12, 64 << 20)
     finally:
@@ -78,7 +88,7 @@ def test_a_failure_has_its_reason(backend: EmulatedBackend) -> None:
 
 
 def test_the_emulator_ends(backend: EmulatedBackend) -> None:
-    source = FeedEvents(backend.subscribe)
+    source = FeedEvents(backend.subscribe, backend.capture)
     source.start()
     backend.close()
     with pytest.raises(SourceError, match="ended"):
@@ -90,7 +100,7 @@ def test_the_emulator_ends(backend: EmulatedBackend) -> None:
 
 def test_lines_in_pieces_and_what_was_lost() -> None:
     read_end, write_end = os.pipe()
-    source = FeedEvents(lambda: read_end)
+    source = FeedEvents(lambda: read_end, no_capture)
     source.start()
     os.write(write_end, b'{"kind": "free", "time": 1.5, "lost": 3, "ino')
     assert source.read(WAIT_S) == ()
