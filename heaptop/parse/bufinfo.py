@@ -21,6 +21,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at
 
@@ -41,8 +42,7 @@ _TRAILER = re.compile(rb"\nTotal (\d{1,10}) objects, (\d{1,20}) bytes\n")
 _UNNAMED = b"<none>"
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(NamedTuple):
     """A fence: `usage` is kernel, write, read, bookkeep (5.17 on), exclusive or shared; `text` names driver, timeline
     and number as the release has them.
     """
@@ -73,8 +73,7 @@ class Row:
     extra: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Bufinfo:
+class Bufinfo(NamedTuple):
     """The whole file, newest buffer first. `skipped` buffers were busy, and left out by older kernels.
 
     `total_count` and `total_size` are those of the last line, None where that is missing: the text is cut.
@@ -109,8 +108,7 @@ class Bufinfo:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(NamedTuple):
     has_ino: bool
     has_name_heading: bool
     extra_cells: int

@@ -4,15 +4,14 @@ A path can hold colons but no newline: cgroup_mkdir refuses it for the sake of t
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at
 
 _LINE = re.compile(rb"(\d{1,10}):([^:\n]*):([^\n]*)\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Cgroup:
+class Cgroup(NamedTuple):
     """Membership in one hierarchy. v2 is `hierarchy_id` 0 without `controllers`; v1 may have `name=systemd` there."""
 
     hierarchy_id: int

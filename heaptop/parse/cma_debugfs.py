@@ -8,7 +8,7 @@ NAME/{count,...}  NAME/ranges/R/{base_pfn,bitmap}    6.15 on; links of the old n
 import re
 import struct
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at, integer
 
@@ -18,8 +18,7 @@ _OLD_LENGTH_MAX = 15
 _WORDS = re.compile(rb"\d{1,10}(?: \d{1,10})*\n?")
 
 
-@dataclass(frozen=True, slots=True)
-class AreaFile:
+class AreaFile(NamedTuple):
     """A file there: `directory` is the area's (see `area_name`); `range_index` is None outside of `ranges/`."""
 
     directory: str

@@ -6,7 +6,7 @@ commas and spaces.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at
 
@@ -20,8 +20,7 @@ _DEVICE = re.compile(rb"(\d{1,10}):(\d{1,10})\n?")
 _CLASS = re.compile(r"sys/class/dma_heap/([^/]+)(?:/.*)?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class HeapNode:
+class HeapNode(NamedTuple):
     """One `/dev/dma_heap/NAME`; `mode` are its permission bits."""
 
     name: bytes

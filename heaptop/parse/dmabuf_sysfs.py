@@ -5,7 +5,7 @@ attachments/UID/{device,map_counter}            5.14 and early Android 5.10 only
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at, integer
 
@@ -14,8 +14,7 @@ _PATH = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file there: of which buffer, and of which attachment of it."""
 
     inode: int

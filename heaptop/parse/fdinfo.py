@@ -16,6 +16,7 @@ but not come before the real ones. All is therefore anchored on the kernel's ord
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.errors import ParseError
 from heaptop.parse.text import error_at
@@ -30,8 +31,7 @@ _DMABUF = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Common:
+class Common(NamedTuple):
     """What every fdinfo begins with. `flags` as of open(2), O_CLOEXEC included."""
 
     pos: int

@@ -8,7 +8,7 @@ better taken elsewhere. A file named `/dmabuf:x` in the root directory looks the
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at
 
@@ -21,8 +21,7 @@ _DMABUF_ANON = b"anon_inode:dmabuf"
 _IN_BOTH = b"dmabuf"
 
 
-@dataclass(frozen=True, slots=True)
-class Vma:
+class Vma(NamedTuple):
     """One mapping. `offset` in bytes, `dev` as (major, minor); `path` is empty for anonymous memory."""
 
     start: int

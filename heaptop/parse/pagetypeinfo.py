@@ -6,8 +6,8 @@ Free blocks per node, zone and migratetype by order, and pageblocks per migratet
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at
 
@@ -18,8 +18,7 @@ _BLOCK_TITLE = re.compile(rb"\nNumber of blocks type +(\S[^\n]{0,400}\S)[ ]*\n")
 _BLOCK = re.compile(rb"Node +(\d{1,10}), zone +(\S{1,32})((?: +\d{1,20})+) *\n")
 
 
-@dataclass(frozen=True, slots=True)
-class FreeCounts:
+class FreeCounts(NamedTuple):
     """Free blocks of `1 << order` pages by order; in the orders of `capped` there are more than said."""
 
     node: int
@@ -29,8 +28,7 @@ class FreeCounts:
     capped: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BlockCounts:
+class BlockCounts(NamedTuple):
     """Pageblocks of one zone by migratetype."""
 
     node: int
@@ -38,8 +36,7 @@ class BlockCounts:
     counts: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Pagetypeinfo:
+class Pagetypeinfo(NamedTuple):
     """The whole file."""
 
     page_block_order: int

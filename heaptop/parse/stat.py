@@ -3,15 +3,14 @@ parentheses, spaces and newlines too; all after the last parenthesis are numbers
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at
 
 _STAT = re.compile(rb"(\d{1,10}) \((.*)\) ([A-Za-z])((?: -?\d{1,20}){21,})\n?", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """`starttime` in clock ticks since boot, `vsize` in bytes, `rss` in pages."""
 
     pid: int

@@ -1,15 +1,14 @@
 """`/proc/P/statm` (fs/proc/array.c proc_pid_statm)."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import error_at
 
 _STATM = re.compile(rb"\d{1,20}(?: \d{1,20}){6}\n?")
 
 
-@dataclass(frozen=True, slots=True)
-class Statm:
+class Statm(NamedTuple):
     """Sizes in pages. `lib` and `dt` are always 0."""
 
     size: int

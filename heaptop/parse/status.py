@@ -3,7 +3,7 @@
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import check_whole, error_at
 
@@ -13,8 +13,7 @@ _KB = re.compile(rb" *(\d{1,20}) kB")
 _ESCAPES = {rb"\n": b"\n", rb"\\": b"\\"}
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """`uid` and `gid` are real, effective, saved, file system; `nspid` is outermost first, empty where not told.
 
     `vmsize` and `vmrss` are in kB, None for a kernel thread.
