@@ -11,7 +11,7 @@ import mmap
 import os
 import struct
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Final
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -42,6 +42,8 @@ def first_struct_page(cached_pages: Callable[[], Mapping[int, int]], struct_page
             opened.callback(os.close, file)
             os.ftruncate(file, _PAGE_BYTES)
             page = opened.enter_context(mmap.mmap(file, _PAGE_BYTES))
+            with suppress(OSError):  # where there are no huge pages
+                page.madvise(mmap.MADV_NOHUGEPAGE)
             page[0] = 1
             addresses[file] = ctypes.addressof(ctypes.c_char.from_buffer(page))
         before = {file: _frame(pagemap, address) for file, address in addresses.items()}
