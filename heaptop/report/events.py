@@ -46,7 +46,7 @@ def moment(seconds: float) -> str:
 def line(event: Event, seen: Snapshot | None = None) -> str:
     """An event as a line of text, with the local time."""
     time = datetime.fromtimestamp(event.time).strftime("%H:%M:%S.%f")
-    return printable(f"{time}  {event.kind:{_KIND_WIDTH}}  {_thread(event):24}  {_what(event, seen)}") + "\n"
+    return printable(f"{time}  {event.kind:{_KIND_WIDTH}}  {printable(_thread(event)):24}  {_what(event, seen)}") + "\n"
 
 
 def summary(counts: Counter[EventKind], lost: int, own_s: float, passed_s: float, kernel_s: float | None) -> str:
