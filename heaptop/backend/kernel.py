@@ -7,13 +7,12 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from heaptop.backend import uapi
 from heaptop.backend.base import Allocation, Content, Way
 from heaptop.capture import Capture, FdTable, ProcessCapture, Raw, ReadError
 from heaptop.errors import AllocationError
-from heaptop.scan.bpf import LIST, BpfSource
 from heaptop.scan.files import read_error, read_file
 from heaptop.scan.pace import Paced
 from heaptop.scan.patience import TIMEOUT_S, Patience
@@ -21,6 +20,9 @@ from heaptop.scan.proc import ProcScan, is_dmabuf
 from heaptop.scan.sharing import with_sharing
 from heaptop.sources import PROCESSES, source_of
 from heaptop.units import printable, text_of
+
+if TYPE_CHECKING:
+    from heaptop.scan.bpf import BpfSource
 
 _FILES: Final = (
     "proc/meminfo",
@@ -49,6 +51,8 @@ _LINKS: Final = ("proc/self/ns/pid",)
 _DEPTH_MAX: Final = 6
 _DEBUGFS: Final = "sys/kernel/debug"
 _HEAPS: Final = "dev/dma_heap"
+_BTF: Final = "/sys/kernel/btf/vmlinux"
+_BPF_LIST: Final = "bpf/dmabuf_iter"
 _PINS: Final = "sys/fs/bpf"
 _PINS_DEPTH_MAX: Final = 2
 
@@ -75,8 +79,9 @@ class KernelBackend:
         self._scan = ProcScan(self._path("proc"), off=off)
         self._slow = Paced(self._read, timeout_s)
         self._processes = Patience(self._scan.process, timeout_s)
-        self._bpf = (BpfSource(),) if root == "/" and not places and "bpf" not in off else ()
-        self._programs = Patience(BpfSource.read, timeout_s)
+        is_this_kernel = root == "/" and not places
+        self._bpf = _bpf_sources() if is_this_kernel and "bpf" not in off else ()
+        self._programs: Patience[BpfSource, dict[str, Raw]] = Patience(lambda bpf: bpf.read(), timeout_s)
 
     @property
     def source(self) -> str:
@@ -101,7 +106,7 @@ class KernelBackend:
         _put(files, "dev.ls", self._devices())
         files |= self._locked_heaps()
         files |= self._bpf_files()
-        if not isinstance(files.get(LIST), bytes):
+        if not isinstance(files.get(_BPF_LIST), bytes):
             slow += self._wanted(self._pins(_PINS))
         texts, older = self._slow.each(slow)
         files |= texts
@@ -185,7 +190,7 @@ class KernelBackend:
         for told in found.values():
             yield from told.items()
         if hanging:
-            yield LIST, ReadError("read", errno.ETIMEDOUT)
+            yield _BPF_LIST, ReadError("read", errno.ETIMEDOUT)
 
     def _pins(self, folder: str, depth: int = _PINS_DEPTH_MAX) -> Iterator[str]:
         """BPF objects that the system has pinned, and which are iterators over dma-bufs by their names."""
@@ -270,6 +275,15 @@ class KernelAllocator(KernelBackend):
             return buffer, time.perf_counter() - began
         finally:
             os.close(node)
+
+
+def _bpf_sources() -> "tuple[BpfSource, ...]":
+    """The one of this kernel; none without BTF, which it needs."""
+    if not os.path.exists(_BTF):
+        return ()
+    from heaptop.scan.bpf import BpfSource  # noqa: PLC0415  (it loads much, and few kernels have the iterator)
+
+    return (BpfSource(),)
 
 
 def _put(files: dict[str, Raw], path: str, raw: Raw | None) -> None:

@@ -53,6 +53,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return {LIST: b"told", PAGES: b""}
 
     monkeypatch.setattr(BpfSource, "read", read)
+    monkeypatch.setattr("heaptop.backend.kernel._BTF", "/")
     yield event
     event.set()
 
