@@ -177,7 +177,7 @@ COLUMNS: Final[tuple[Column[HeldRow], ...]] = (
     Column("size", "Size", 9, _cell(lambda row: format_size(row.allocation.size_bytes)), align="right", sortable=False),
     Column("heap", "Heap", 8, _cell(lambda row: row.allocation.heap), flex=1, width_max=24, worth=30, sortable=False),
     Column("name", "Name", 8, _cell(_name), flex=1, width_max=32, worth=40, sortable=False),
-    Column("took", "Took", 7, _cell(lambda row: latency_text(row.allocation.latency_s)), align="right", sortable=False),
+    Column("took", "Took", 9, _cell(lambda row: latency_text(row.allocation.latency_s)), align="right", sortable=False),
     Column("age", "Age", 7, _cell(lambda row: format_age(row.age_s)), align="right", worth=20, sortable=False),
 )
 

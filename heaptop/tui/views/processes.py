@@ -100,7 +100,7 @@ class ProcessesView(TableView[Row]):
         update = self.shell.update
         growth = None if update is None else update.history.growth_bytes.get(_process(row).id)
         trend = self._trend_bytes(row)
-        grown = len(trend) > 1 and trend[-1] > trend[max(0, len(trend) - 1 - GROWN_POINTS)]
+        grown = bool(growth and growth > 0) and trend[-1:] > trend[-1 - GROWN_POINTS :][:1]
         return (("▲ " if grown else "", "grown"), (format_delta(growth), "" if growth else "dim"))
 
     def _trend_bytes(self, row: Row) -> tuple[int, ...]:
