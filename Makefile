@@ -47,6 +47,9 @@ test-vm: $(VENV)/.ready-dev
 vm-kernel:
 	tests/vm/kernel/build.sh $(KERNEL)
 
+pictures: $(VENV)/.ready-run
+	$(BIN)/python tools/pictures.py
+
 snapshots: $(VENV)/.ready-dev
 	$(BIN)/pytest tests/tui --snapshot-update
 

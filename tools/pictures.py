@@ -38,7 +38,7 @@ async def main(folder: Path) -> None:
         "heaps": ["1"],
         "buffers": ["2", "s", "enter", *["down"] * 13],
         "processes": ["3", "right"],
-        "lab": ["6", "a", "enter"],
+        "lab": ["6", "a", "enter", "escape"],
     }
     await picture(EmulatedBackend("leak-fd"), folder, live, LOOK_S)
     await picture(ReplayBackend(str(CAPTURE)), folder, {"cma": ["4", *["down"] * 4, *["right"] * 9]}, 1.0)
