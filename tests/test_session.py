@@ -70,6 +70,22 @@ def test_at_first_nothing_is_new() -> None:
     assert update.history.last_holders == {5: ("app",)}
 
 
+def test_a_pid_that_is_used_again_is_another_process() -> None:
+    """Its start time tells: it has not grown, and what it holds was not held by the one before."""
+
+    def started(capture_of: ProcessCapture, ticks: int) -> ProcessCapture:
+        rest = " ".join(["0"] * 18 + [str(ticks)] + ["0"] * 30)
+        return replace(capture_of, files={**capture_of.files, "stat": f"7 (app) S {rest}\n".encode()})
+
+    looks = session(at(10, started(holding(7, {5: 4096}), 100)), at(11, started(holding(7, {6: 8192}), 200)))
+    first, second = looks.refresh(), looks.refresh()
+    (before,), (after,) = first.snapshot.processes, second.snapshot.processes
+    assert (before.id, after.id) == (ProcessId(7, 100), ProcessId(7, 200))
+    assert second.history.growth_bytes == {ProcessId(7, 200): 0}
+    assert second.history.process_trend_bytes[before.id] == (4096, 0)
+    assert [buffer.inode for buffer in second.delta.gone] == [5]
+
+
 def test_without_a_captures_time_the_clock_tells() -> None:
     one = replace(at(0, holding(1, {5: 4096})), captured_at=None)
     assert session(one, clock=lambda: 77.0).refresh().history.first_seen == {5: 77.0}

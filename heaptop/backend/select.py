@@ -7,7 +7,7 @@ from typing import Final
 from heaptop.backend.base import Backend, ContentReader
 from heaptop.capture import Capture, Raw
 from heaptop.errors import SourceError, UsageError
-from heaptop.scan.proc import is_dmabuf
+from heaptop.scan.proc import is_dmabuf, is_dmabuf_info
 from heaptop.units import printable
 
 SOURCES: Final = "auto, kernel, emulator[:SCENARIO], replay:PATH"
@@ -117,9 +117,11 @@ def _shows_buffers(capture: Capture) -> bool:
     bufinfo = _text(capture.files.get("sys/kernel/debug/dma_buf/bufinfo"))
     return (
         any(is_dmabuf(link.target) for process in capture.processes for link in process.table.links)
+        or any(is_dmabuf_info(_text(raw)) for process in capture.processes for raw in process.table.fdinfo.values())
         or any(b" /dmabuf:" in _text(process.files.get("maps")) for process in capture.processes)
         or any(path.startswith("sys/kernel/dmabuf/buffers/") for path in capture.files)
         or (b"\nTotal " in bufinfo and b"\nTotal 0 objects" not in bufinfo)
+        or _text(capture.files.get("bpf/dmabuf_iter")).count(b"\n") > 1
     )
 
 

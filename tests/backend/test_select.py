@@ -1,5 +1,6 @@
 """Which source is opened, and what is said about it."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from heaptop.backend.emulated import EmulatedBackend
 from heaptop.backend.kernel import KernelAllocator, KernelBackend
 from heaptop.backend.replay import ReplayBackend
 from heaptop.capture import Capture, FdLink, FdTable, ProcessCapture
-from heaptop.errors import RecordingError, UsageError
+from heaptop.errors import RecordingError, SourceError, UsageError
 from tests.support import archive
 
 EMPTY = Capture("kernel", None, {}, {}, ())
@@ -80,6 +81,29 @@ def test_unknown_scenario() -> None:
         select.open_backend("emulator:none")
 
 
+def test_without_the_emulator_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout whose compiled parts are not built, or a package without them."""
+    for name in [name for name in sys.modules if name.startswith(("heaptop_emulator", "heaptop.backend.emulated"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "heaptop_emulator", None)
+    monkeypatch.delattr("heaptop.backend.emulated")
+    with pytest.raises(SourceError, match=r"^the emulator is not built: no module heaptop_emulator; "):
+        select.open_backend("emulator")
+
+
+def test_what_is_off_reaches_each_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    off = frozenset({"fd", "fdinfo", "maps", "bpf"})
+    for source in ("kernel", f"replay:{archive('7.2.13-x86_64')}"):
+        seen = select.open_backend(source, off=off).backend.capture()
+        assert (seen.off, seen.processes, seen.processes_seen) == (off, (), None)
+    with_emulator = select.open_backend("emulator", off=frozenset({"bufinfo"})).backend
+    try:
+        assert BUFINFO not in with_emulator.capture().files
+        assert isinstance(with_emulator, Allocator)
+    finally:
+        with_emulator.close()
+
+
 @pytest.mark.parametrize(
     "source", ["", "kernels", "kernel:", "kernel:x", "auto:", "auto:x", "emulator:", "replay", "replay:", "\x1b[2J"]
 )
@@ -104,6 +128,8 @@ def holder(**process: object) -> Capture:
     "capture",
     [
         holder(files={}, table=FdTable((FdLink(3, b"/dmabuf:x"),))),
+        holder(files={}, table=FdTable(fdinfo={3: b"pos:\t0\nino:\t9\nsize:\t4096\ncount:\t1\nexp_name:\tsystem\n"})),
+        Capture("kernel", None, {"bpf/dmabuf_iter": b"ino\tsize\tcount\texp_name\tname\n9\t4096\t1\tsystem\n"}, {}, ()),
         holder(files={"maps": b"7f00-7f01 rw-s 00000000 00:0c 18    /dmabuf:\n"}),
         Capture("kernel", None, {BUFINFO: b"\nTotal 2 objects, 8192 bytes\n"}, {}, ()),
         Capture("kernel", None, {"sys/kernel/dmabuf/buffers/18/size": b"4096\n"}, {}, ()),

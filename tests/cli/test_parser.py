@@ -4,6 +4,7 @@ import pytest
 
 from heaptop.cli.parser import VERBS, parse
 from heaptop.errors import UsageError
+from heaptop.sources import SOURCES
 
 
 def complaint(*arguments: str) -> str:
@@ -61,11 +62,29 @@ def test_a_reversed_sort_key_is_no_option(key: str) -> None:
         (["cma", "--filter", "x"], "unrecognized arguments: --filter x"),
         (["--filter", "x", "cma"], "--filter says nothing to cma"),
         (["--json"], "--json says nothing to the app"),
+        (["--source", "fd", "doctor"], "--source says nothing to doctor"),
+        (["buffers", "--source", "bufinf"], "--source: no source 'bufinf'; choose from fd, fdinfo, maps"),
+        (["buffers", "--source", "-fd,fd"], "nothing is left to look at"),
         (["--interval", "1", "doctor"], "--interval says nothing to doctor"),
     ],
 )
 def test_bad_command_lines(arguments: list[str], expected: str) -> None:
     assert expected in complaint(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "off"),
+    [
+        (["buffers"], set()),
+        (["buffers", "--source", "-bpf"], {"bpf"}),
+        (["buffers", "--source=-bpf,-maps", "--source", "-vmstat"], {"bpf", "maps", "vmstat"}),
+        (["--source", "-bpf", "cma"], {"bpf"}),
+        (["--source", "-bpf"], {"bpf"}),
+        (["heaps", "--source", "fdinfo,tasks"], SOURCES.keys() - {"fdinfo", "tasks"}),
+    ],
+)
+def test_source(arguments: list[str], off: set[str]) -> None:
+    assert parse(arguments).off == off
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "-1s", "nan", "inf", "", "99ms", "0.01", "1x", "25h", "9" * 400])
