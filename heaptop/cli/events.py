@@ -154,7 +154,9 @@ def _interrupts() -> Iterator[list[int]]:
         received.append(number)
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, receive)
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, receive)
     try:
         yield received
     finally:

@@ -28,7 +28,7 @@ class EventSource(Protocol):
 
     @property
     def lost(self) -> int:
-        """Records that found no room."""
+        """Records that found no room, or could not be understood."""
 
     def start(self) -> None:
         """Begin to watch.

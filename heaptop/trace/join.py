@@ -99,9 +99,10 @@ class Joiner:
 
     def _returned(self, step: Step, thread: _Thread) -> Iterator[Event]:
         latency_s = None if thread.call is None else (step.time_ns - thread.call.time_ns) / 1e9
-        if (event := thread.alloc or self._begun(thread)) is not None:
+        has_failed = step.result is not None and step.result < 0
+        if (event := thread.alloc or (None if has_failed else self._begun(thread))) is not None:
             yield replace(event, latency_s=latency_s)
-        elif thread.call is not None and step.result is not None and step.result < 0:
+        elif thread.call is not None and step.result is not None and has_failed:
             asked = replace(step, size_bytes=thread.call.size_bytes)
             yield replace(self._event(EventKind.ALLOC_FAIL, asked), latency_s=latency_s, errno=-step.result)
 

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from heaptop.capture import Capture
-from heaptop.errors import SourceError, errno_text
+from heaptop.errors import ParseError, SourceError, errno_text
 from heaptop.model import Event, EventKind, Gap
 from heaptop.parse import event_record
 from heaptop.parse.event_record import Step, What
@@ -47,6 +47,7 @@ class KernelEvents:
         self._heard: deque[tuple[Step, Look | None]] = deque()
         self._looks: dict[Event, Look] = {}
         self._cma_files = CmaFiles()
+        self._garbled = 0
 
     @property
     def watched(self) -> tuple[str, ...]:
@@ -60,8 +61,8 @@ class KernelEvents:
 
     @property
     def lost(self) -> int:
-        """Records that found no room in the ring."""
-        return int.from_bytes(self._started().lost.memory[:8], "little")
+        """Records that found no room in the ring, or cannot be understood."""
+        return self._garbled + int.from_bytes(self._started().lost.memory[:8], "little")
 
     def start(self) -> None:
         """Watch all that there is.
@@ -128,7 +129,11 @@ class KernelEvents:
         """Take all records from the ring, and look at the areas that failed before anything else is done."""
         running = self._started()
         for record in running.ring.read(timeout_s):
-            step = event_record.parse(record, running.watch.formats)
+            try:
+                step = event_record.parse(record, running.watch.formats)
+            except ParseError:
+                self._garbled += 1
+                continue
             look = None
             if step.what == What.TRACE_CMA_DONE and step.result != 0 and step.area is not None:
                 files = self._cma_files.read(text_of(step.area))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
+from heaptop.capture import Raw, ReadError
 from heaptop.errors import ParseError
 from heaptop.model import Gap
 from heaptop.parse import trace_format
@@ -22,9 +23,6 @@ _EXPORT: Final = "dma_buf/dma_buf_export"
 _CMA: Final = {What.TRACE_CMA_BUSY: "cma/cma_alloc_busy_retry", What.TRACE_CMA_DONE: "cma/cma_alloc_finish"}
 _RELEASES: Final = ("dma_buf_file_release", "dma_buf_release")
 """The file operation of 5.8 and later, and of earlier kernels (where it is later a dentry's)."""
-_NO_TRACEPOINT: Final = "the kernel has no such tracepoint"
-_NO_TRACEFS: Final = "tracefs is not mounted"
-_MOUNT: Final = "mount -t tracefs tracefs /sys/kernel/tracing"
 _NO_PROBES: Final = "the kernel cannot be probed there"
 _CONFIGURE: Final = "a kernel with CONFIG_KPROBE_EVENTS"
 
@@ -62,25 +60,32 @@ class Watch:
     def _watch_cma(self) -> None:
         missing = [name for what, name in _CMA.items() if not self._at_tracepoint(what, name)]
         if missing:
-            mounted = any(os.path.isdir(f"{folder}/events") for folder in _TRACEFS)
-            why, remedy = (_NO_TRACEPOINT, "") if mounted else (_NO_TRACEFS, _MOUNT)
-            self.gaps.append(Gap(f"CMA failures ({', '.join(missing)})", why, remedy))
+            what = f"CMA failures ({', '.join(missing)})"
+            if any(isinstance(_format_of(name), ReadError) for name in missing):
+                self.gaps.append(Gap(what, "tracefs may not be read", "run heaptop as root"))
+            elif any(os.path.isdir(f"{folder}/events") for folder in _TRACEFS):
+                self.gaps.append(Gap(what, "the kernel has no such tracepoint", ""))
+            else:
+                self.gaps.append(Gap(what, "tracefs is not mounted", "mount -t tracefs tracefs /sys/kernel/tracing"))
 
     def _watch_allocations(self) -> None:
         if not self._at_tracepoint(What.TRACE_EXPORTED, _EXPORT):
-            begins = self._at_function(self._programs.export_call(), "dma_buf_export")
-            layout = self._layout or Layout(0, 0)
-            ends = begins and self._at_function(self._programs.export_return(layout), "dma_buf_export", on_return=True)
-            if not ends:
-                self.gaps.append(Gap("allocations", _NO_PROBES, _CONFIGURE))
+            self._watch_exports()
         ends = self._at_function(self._programs.heap_return(), "dma_heap_ioctl", on_return=True)
         if not ends or not self._at_function(self._programs.heap_call(), "dma_heap_ioctl"):
             self.gaps.append(Gap("latencies and failed allocations", _NO_PROBES, _CONFIGURE))
 
+    def _watch_exports(self) -> None:
+        if not self._at_function(self._programs.export_call(), "dma_buf_export"):
+            self.gaps.append(Gap("allocations", _NO_PROBES, _CONFIGURE))
+        elif self._layout is None:
+            self.gaps.append(Gap("which buffer was allocated", "the layout of struct inode could not be found out", ""))
+        elif not self._at_function(self._programs.export_return(self._layout), "dma_buf_export", on_return=True):
+            self.gaps.append(Gap("which buffer was allocated", _NO_PROBES, "a kernel with CONFIG_KRETPROBES"))
+
     def _at_tracepoint(self, what: What, name: str) -> bool:
-        texts = (read_file(f"{folder}/events/{name}/format") for folder in _TRACEFS)
-        text = next((text for text in texts if isinstance(text, bytes)), None)
-        if text is None:
+        text = _format_of(name)
+        if not isinstance(text, bytes):
             return False
         try:
             self.formats[what] = trace_format.parse(text)
@@ -103,6 +108,11 @@ class Watch:
         if name not in self.watched:
             self.watched.append(name)
         return True
+
+
+def _format_of(name: str) -> Raw | None:
+    """A tracepoint's format, or why it cannot be read; None where it is not there."""
+    return next((raw for folder in _TRACEFS if (raw := read_file(f"{folder}/events/{name}/format")) is not None), None)
 
 
 def _raise_if_forbidden(error: OSError) -> None:

@@ -156,6 +156,14 @@ def test_the_end_of_an_export_that_was_missed() -> None:
     assert event.inode is None
 
 
+def test_an_export_whose_end_was_missed_in_a_call_that_fails() -> None:
+    story = Story()
+    story.tell(What.CALL, size_bytes=8192)
+    story.tell(BY_PROBES[0][0], **BY_PROBES[0][1])
+    (event,) = story.tell(What.RETURN, result=ENOMEM)
+    assert event.kind == EventKind.ALLOC_FAIL
+
+
 def test_what_waits_too_long_is_told() -> None:
     story = Story()
     story.tell(What.CALL, size_bytes=8192)

@@ -1,0 +1,79 @@
+"""The kernel's events where they cannot be had; that they can is shown in tests/vm."""
+
+import errno
+import os
+
+import pytest
+
+from heaptop.errors import SourceError
+from heaptop.parse.event_record import What
+from heaptop.trace import kernel
+from heaptop.trace.attach import at_function, load
+from heaptop.trace.kernel import KernelEvents
+from heaptop.trace.programs import MACHINES, Layout, Programs
+
+
+def events() -> KernelEvents:
+    return KernelEvents(dict)
+
+
+def descriptors() -> list[str]:
+    return os.listdir("/proc/self/fd")
+
+
+def test_an_unknown_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "vax")
+    with pytest.raises(SourceError, match="vax"):
+        events().start()
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.EPERM, "as root"), (errno.EACCES, "as root"), (errno.ENOSYS, "CONFIG_BPF_EVENTS")]
+)
+def test_what_the_kernel_refuses(number: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(kernel, "Ring", refuse)
+    before = descriptors()
+    with pytest.raises(SourceError, match=says):
+        events().start()
+    assert descriptors() == before
+
+
+def test_nothing_is_there_before_the_start() -> None:
+    source = events()
+    with pytest.raises(RuntimeError):
+        source.read(0)
+    source.stop()
+    source.stop()
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_programs_are_whole(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    programs, layout = Programs(3, 4), Layout(56, 40)
+    made = [
+        programs.heap_call(),
+        programs.heap_return(),
+        programs.export_call(),
+        programs.export_return(layout),
+        programs.release(layout),
+        programs.open_file(),
+        *(programs.tracepoint(what) for what in What if what >= What.TRACE_EXPORTED),
+    ]
+    assert all(len(program) % 8 == 0 and program[-8] == 0x95 for program in made)
+    assert len(set(made)) == len(made)
+
+
+def test_a_program_that_is_refused() -> None:
+    """By whichever reason comes first: no permission, no bpf(2), or the verifier, which wants an end."""
+    with pytest.raises(OSError, match=r"."):
+        load(bytes(8), 2)
+
+
+def test_a_function_that_is_not_there() -> None:
+    before = descriptors()
+    with pytest.raises(OSError, match=r"."):
+        at_function(Programs(0, 0).heap_return(), "no_such_function_at_all")
+    assert descriptors() == before
