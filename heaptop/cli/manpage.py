@@ -47,8 +47,8 @@ _PROSE: Final = {
     "need not be the owner. Probes are taken away on the way out, even by SIGKILL. The end tells how many events "
     "there were, how many were lost, and what watching cost. It needs root (or CAP_BPF and CAP_PERFMON), or the "
     "emulator.",
-    "doctor": "For each source of facts whether it is there, whether it can be read, what it tells, and the command "
-    "that gets what is missing. It looks at the kernel where -b says nothing.",
+    "doctor": "For each source of facts whether it is there, whether it can be read, what one reading takes, what it "
+    "tells, and the command or kernel option that gets what is missing. It looks at the kernel where -b says nothing.",
     "completion": "For bash: source <(heaptop completion bash).",
 }
 
