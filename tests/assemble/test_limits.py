@@ -90,7 +90,9 @@ def test_a_pid_namespace(link: bytes | None, status: bytes | None, is_told: bool
 def test_locked_heaps_have_a_udev_rule() -> None:
     capture = with_files(real(), {f"dev/dma_heap/{name}": DENIED for name in ("system", "reserved")})
     shot = assemble(capture)
-    assert found(shot, "allocating") == [Gap("allocating from reserved, system", "permission denied", f"add a udev rule: {UDEV_RULE}")]
+    assert found(shot, "allocating") == [
+        Gap("allocating from reserved, system", "permission denied", f"add a udev rule: {UDEV_RULE}")
+    ]
     assert [heap.name for heap in shot.heaps] == [heap.name for heap in assemble(real()).heaps]
 
 
