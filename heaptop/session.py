@@ -4,6 +4,7 @@ The app and the headless verbs both stand on it. It keeps first sightings, who h
 short trends and the mark; it draws and prints nothing.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -13,9 +14,13 @@ from typing import Final, Generic, TypeVar
 
 from heaptop.analysis.diff import Delta, diff, other_boot
 from heaptop.assemble import Assembler
+from heaptop.assemble.gaps import REFUSED
 from heaptop.backend.base import Backend, FdAt, MapAt, Way
 from heaptop.errors import UsageError
-from heaptop.model import Buffer, ProcessId, Snapshot
+from heaptop.model import Buffer, Gap, ProcessId, Snapshot
+
+_COUNT: Final = re.compile(r"\d+")
+"""How many processes a gap is of changes from look to look."""
 
 TREND_POINTS: Final = 60
 """How many refreshes a trend goes back."""
@@ -63,7 +68,10 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One refresh: the snapshot, what changed since the one before and since the mark, and what it cost."""
+    """One refresh: the snapshot, what changed since the one before and since the mark, and what it cost.
+
+    `lost` is what was readable at the first look and is refused at this one: a capability that was dropped.
+    """
 
     snapshot: Snapshot
     delta: Delta
@@ -71,6 +79,7 @@ class Update:
     history: History
     cost: Cost
     number: int
+    lost: tuple[Gap, ...] = ()
 
 
 class Session:
@@ -99,6 +108,7 @@ class Session:
         self._marks = 0
         self._snapshot: Snapshot | None = None
         self._mark: Mark | None = None
+        self._refused_at_first: frozenset[str] = frozenset()
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -138,7 +148,14 @@ class Session:
             history=self._memory.history(),
             cost=Cost(captured - began, assembled - captured, self._cpu_share()),
             number=self._number,
+            lost=self._lost(snapshot),
         )
+
+    def _lost(self, snapshot: Snapshot) -> tuple[Gap, ...]:
+        refused = {gap: _COUNT.sub("", gap.what) for gap in snapshot.gaps if gap.why == REFUSED}
+        if self._number == 1:
+            self._refused_at_first = frozenset(refused.values())
+        return tuple(gap for gap, what in refused.items() if what not in self._refused_at_first)
 
     def set_mark(self, label: str | None = None) -> Mark:
         """Remember the newest snapshot (the first refresh must have happened); labels go A, B, C and on.

@@ -1,5 +1,6 @@
 """`session`: what only time can tell."""
 
+import errno
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -7,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from heaptop.backend.base import Backend
-from heaptop.capture import Capture, ProcessCapture
+from heaptop.capture import Capture, FdTable, ProcessCapture, ReadError
 from heaptop.errors import SourceError, UsageError
 from heaptop.model import ProcessId
 from heaptop.session import GONE_REFRESHES, TREND_POINTS, Session
@@ -68,6 +69,22 @@ def test_at_first_nothing_is_new() -> None:
     assert (update.number, update.delta.new, update.delta.count, update.since_mark) == (1, (), 0, None)
     assert update.history.first_seen == {5: 10}
     assert update.history.last_holders == {5: ("app",)}
+
+
+def test_a_capability_lost_while_running() -> None:
+    """What was refused from the start is no loss; its count may change."""
+    from_start, dropped = (ReadError("open", errno.EACCES), ReadError("open", errno.EPERM))
+    refused = [ProcessCapture(pid, {"comm": b"x\n", "maps": from_start}, FdTable(error=from_start)) for pid in (8, 9)]
+    bufinfo = {"sys/kernel/debug/dma_buf/bufinfo": dropped}
+    later = at(11, holding(7, {5: 4096}), *refused)
+    looks = session(
+        at(10, holding(7, {5: 4096}), refused[0]), replace(later, files={**later.files, **bufinfo}), later
+    )
+    assert looks.refresh().lost == ()
+    (gap,) = looks.refresh().lost
+    assert (gap.why, gap.remedy) == ("permission denied", "run as root")
+    assert "as bufinfo has them" in gap.what
+    assert looks.refresh().lost == ()
 
 
 def test_a_pid_that_is_used_again_is_another_process() -> None:

@@ -11,6 +11,7 @@ from heaptop.sources import OPTION, source_of
 
 AS_ROOT: Final = "run as root"
 AS_TRACER: Final = "run as root or with CAP_SYS_PTRACE"
+REFUSED: Final = "permission denied"
 NOT_CAPTURED: Final = "not in the capture"
 DEBUGFS: Final = "sys/kernel/debug"
 MOUNT_DEBUGFS: Final = "mount -t debugfs none /sys/kernel/debug"
@@ -72,7 +73,7 @@ def counted(count: int, noun: str, of: int | None = None) -> str:
 def reason(error: ReadError) -> str:
     """Why, in the user's words."""
     if is_denied(error):
-        return "permission denied"
+        return REFUSED
     if error.errno == errno.ETIMEDOUT:
         return "no answer in time"
     return f"{error.call}: {errno_text(error.errno)}"

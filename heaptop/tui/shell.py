@@ -312,7 +312,7 @@ class ShellApp(App[int]):
         main.query_one("#tabs", Line).tell(partial(tabs_line, tabs, self._current))
         main.query_one("#trend", Line).tell(partial(trend_line, shown.frame))
         main.query_one("#state", Line).tell(partial(state_line, shown, status))
-        main.query_one(Banner).say(printable(str(shown.error)) if shown.error else "")
+        main.query_one(Banner).say(shown.banner)
         main.query_one(FilterBar).say(shown.filter_error)
 
     def _draw_footer(self) -> None:

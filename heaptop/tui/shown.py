@@ -10,7 +10,7 @@ from heaptop.session import Mark, Update
 from heaptop.tui.frame import Frame
 from heaptop.tui.renderables.chrome import HeaderFacts, Piece, changed_text, spread
 from heaptop.tui.renderables.sparkline import sparkline
-from heaptop.units import format_size
+from heaptop.units import format_size, printable
 
 
 @dataclass(slots=True)
@@ -41,6 +41,14 @@ class Shown:
     def now(self) -> float | None:
         """When the shown capture was made."""
         return None if self.update is None else self.update.snapshot.captured_at
+
+    @property
+    def banner(self) -> str:
+        """What is wrong with the source, if anything."""
+        if self.error is not None:
+            return printable(str(self.error))
+        lost = self.newest.update.lost if self.newest is not None else ()
+        return printable(f"no longer readable: {'; '.join(gap.what for gap in lost)}; {lost[0].remedy}") if lost else ""
 
     def type_filter(self, text: str) -> None:
         """Take a filter as far as it is typed. A wrong one is told in `filter_error`; the last good one stays on."""

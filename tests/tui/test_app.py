@@ -12,16 +12,18 @@ from textual.widgets import Input
 from heaptop import recording
 from heaptop.capture import Capture
 from heaptop.errors import SourceError
+from heaptop.model import Gap
 from heaptop.tui.app import HeaptopApp
 from heaptop.tui.frame import Framer
 from heaptop.tui.messages import PollerBroke, SnapshotArrived, SourceLost
 from heaptop.tui.poller import Poller
+from heaptop.tui.shown import Shown
 from heaptop.tui.widgets.banner import Banner
 from heaptop.tui.widgets.detail import DetailPane
 from heaptop.tui.widgets.dialogs import Ask, Sheet
 from heaptop.tui.widgets.filter_bar import FilterBar
 from tests.tui.feed import EVIL, FB, HOSTILE, PHONE, PREVIEW, SHARED, look, playing
-from tests.tui.stage import NOON, FakeAllocator, FakeBackend, line, notices, ready, said, standing, until, update
+from tests.tui.stage import NOON, FakeAllocator, FakeBackend, line, notices, ready, said, snapshot, standing, until, update
 
 NARROW, WIDE = (80, 24), (120, 40)
 
@@ -97,6 +99,13 @@ async def test_the_interval_goes_by_steps_to_by_hand_and_back() -> None:
         app.poller.set_interval(60)
         await pilot.press("plus", "plus")
         assert app.poller.interval_s is None
+
+
+def test_a_lost_capability_stands_in_the_banner_while_the_app_goes_on() -> None:
+    gap = Gap("bufinfo", "permission denied", "run as root")
+    shown = Shown(newest=Framer().frame(replace(update(snapshot()), lost=(gap,))))
+    assert shown.banner == "no longer readable: bufinfo; run as root"
+    assert Shown().banner == ""
 
 
 async def test_a_lost_source_stands_in_a_banner_with_its_remedy_and_goes_when_it_is_back() -> None:
