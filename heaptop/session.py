@@ -19,8 +19,8 @@ from heaptop.backend.base import Backend, FdAt, MapAt, Way
 from heaptop.errors import UsageError
 from heaptop.model import Buffer, Gap, ProcessId, Snapshot
 
-_COUNT: Final = re.compile(r"\d+")
-"""How many processes a gap is of changes from look to look."""
+_COUNT: Final = re.compile(r"\d+( of \d+)? \w+")
+"""Of how many processes a gap is, which changes from look to look."""
 
 TREND_POINTS: Final = 60
 """How many refreshes a trend goes back."""

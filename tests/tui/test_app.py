@@ -23,7 +23,19 @@ from heaptop.tui.widgets.detail import DetailPane
 from heaptop.tui.widgets.dialogs import Ask, Sheet
 from heaptop.tui.widgets.filter_bar import FilterBar
 from tests.tui.feed import EVIL, FB, HOSTILE, PHONE, PREVIEW, SHARED, look, playing
-from tests.tui.stage import NOON, FakeAllocator, FakeBackend, line, notices, ready, said, snapshot, standing, until, update
+from tests.tui.stage import (
+    NOON,
+    FakeAllocator,
+    FakeBackend,
+    line,
+    notices,
+    ready,
+    said,
+    snapshot,
+    standing,
+    until,
+    update,
+)
 
 NARROW, WIDE = (80, 24), (120, 40)
 
