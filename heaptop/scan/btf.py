@@ -54,6 +54,8 @@ class Btf:
         self._first = header + type_start
         self._end = self._first + type_bytes
         self._strings = data[header + string_start : header + string_start + string_bytes]
+        if self._end > len(data):
+            raise BtfError("damaged BTF")
         try:
             self._places = _places(data, self._first, self._end)
         except (struct.error, IndexError) as error:

@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heaptop.scan.btf import FUNC, STRUCT, VMLINUX, Btf, BtfError
@@ -83,6 +83,7 @@ def test_what_is_not_there(made: Maker, name: str, path: tuple[str, ...]) -> Non
 
 
 @given(st.binary(max_size=80), st.integers(0, 400))
+@example(bytes((0, 0, 0, 0, 62, 0, 0, 0, 194)), 3)
 def test_damaged(noise: bytes, at: int) -> None:
     maker = Maker()
     number = maker.add("long", INT, 8, struct.pack("<I", 64))
