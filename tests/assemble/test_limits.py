@@ -135,3 +135,21 @@ def test_a_capability_lost_while_running() -> None:
     assert shot.processes == ()
     assert [gap.why for gap in found(shot, f"{len(real().processes)} process")] == ["permission denied"]
     assert found(shot, "attachments")[0].why == "permission denied"
+
+
+def test_a_buffer_freed_between_two_reads() -> None:
+    """bufinfo is read before the processes: one is freed in between, one comes."""
+    whole = by_inode(assemble(real()))
+    text = real().files[BUFINFO]
+    assert isinstance(text, bytes)
+    come = next(inode for inode, buffer in whole.items() if len(buffer.holders) == 1 and buffer.holders[0].fds)
+    lines = text.split(b"\n")
+    at = next(i for i, line in enumerate(lines) if line.split(b"\t")[5:6] == [b"%08d" % come])
+    end = next(i for i in range(at + 1, len(lines)) if lines[i][:1].isdigit() or lines[i].startswith(b"Total"))
+    shot = assemble(with_files(real(), {BUFINFO: b"\n".join(lines[:at] + lines[end:])}))
+    assert by_inode(shot)[come].size_bytes == whole[come].size_bytes
+    assert found(shot, "rows of bufinfo") or found(shot, "attachments")
+    gone = next(inode for inode, buffer in whole.items() if len(buffer.holders) == 1)
+    holder_pid = whole[gone].holders[0].process.pid
+    later = replace(real(), processes=tuple(each for each in real().processes if each.pid != holder_pid))
+    assert by_inode(assemble(later))[gone].is_orphan
