@@ -184,7 +184,8 @@ class ExporterTotal:
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that holds buffers. RSS counts a buffer once, whole; PSS divides it by the number of processes that
-    hold it, as Android's dmabuf_dump has both. `inodes` are the buffers, rising.
+    hold it, as Android's dmabuf_dump has both. `inodes` are the buffers, rising. `libraries` are the mapped ones that
+    buffers are commonly allocated through, None where its mappings are not readable.
     """
 
     id: ProcessId
@@ -197,6 +198,7 @@ class Process:
     pss_bytes: int
     inodes: tuple[int, ...]
     threads_with_own_table: tuple[int, ...] = ()
+    libraries: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

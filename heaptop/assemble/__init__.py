@@ -135,6 +135,7 @@ def _processes(found: Mapping[ProcessId, Share], views: Iterable[View], gaps: Ga
                 pss_bytes=share.pss_bytes,
                 inodes=share.inodes,
                 threads_with_own_table=view.own_tables,
+                libraries=view.libraries,
             )
         )
     return tuple(sorted(result, key=lambda process: process.id.pid))

@@ -58,6 +58,7 @@ class View:
     cmdline: tuple[str, ...] | None
     cgroup: str | None
     oom_score_adj: int | None
+    libraries: tuple[str, ...] | None
     fds: tuple[FdSight, ...]
     vmas: tuple[Vma, ...]
     own_tables: tuple[int, ...]
@@ -160,6 +161,7 @@ class _Reader:
             cmdline=None if arguments is None else tuple(map(text_of, arguments)),
             cgroup=None if group is None else text_of(group),
             oom_score_adj=self._detail("oom_score_adj", oom_score_adj.parse),
+            libraries=self._libraries(),
             fds=fds,
             vmas=vmas,
             own_tables=own_tables,
@@ -195,11 +197,26 @@ class _Reader:
             return None  # only one of many processes that tell it
         return user.vmsize * 1024 // pages if pages and user.vmsize * 1024 / pages in PAGE_SIZES else None
 
-    def _vmas(self) -> tuple[Vma, ...]:
-        """All mappings. A leader that has ended has none: the threads that live on still have the memory."""
+    def _maps(self) -> Raw | None:
+        """Of a leader that has ended there is none: the threads that live on still have the memory."""
         raw = self._process.files.get("maps")
         if raw == b"":
             raw = next((text for task in self._process.tasks if (text := task.files.get("maps"))), raw)
+        return raw
+
+    def _libraries(self) -> tuple[str, ...] | None:
+        """Libraries it allocates through; None where the mappings are not there."""
+        raw = self._maps()
+        if not isinstance(raw, bytes) or not raw:
+            return None
+        try:
+            return tuple(map(text_of, maps.allocator_libraries(raw)))
+        except ParseError:
+            return None  # the mappings of buffers in the same text tell of the trouble
+
+    def _vmas(self) -> tuple[Vma, ...]:
+        """All mappings of buffers."""
+        raw = self._maps()
         if isinstance(raw, bytes):
             try:
                 found = maps.dmabufs(raw)

@@ -19,6 +19,11 @@ _LINE = re.compile(
 _DMABUF = b"/dmabuf:"
 _DMABUF_ANON = b"anon_inode:dmabuf"
 _IN_BOTH = b"dmabuf"
+_ALLOCATORS = (b"/libdmabufheap", b"/libion", b"gralloc", b"/android.hardware.graphics.", b"/libgbm", b"/libdrm")
+_ALLOCATOR = re.compile(
+    rb"/((?:libdmabufheap|libion|(?:lib)?gralloc|android\.hardware\.graphics\.(?:allocator|mapper)|libgbm|libdrm)"
+    rb"[^/]*\.so[^/ ]*)(?: \(deleted\))?"
+)
 
 
 class Vma(NamedTuple):
@@ -68,6 +73,27 @@ def dmabufs(data: bytes) -> tuple[Vma, ...]:
             vmas.append(vma)
         found = data.find(_IN_BOTH, end)
     return tuple(vmas)
+
+
+def allocator_libraries(data: bytes) -> tuple[bytes, ...]:
+    """The libraries mapped that buffers are commonly allocated through, by file name, sorted: libdmabufheap, libion,
+    gralloc, Android's graphics allocator and mapper, gbm and drm.
+
+    Looks only at lines that hold such a word, and passes over a mapped buffer whose name imitates one.
+
+    Raises:
+        ParseError: such a line is not a mapping, or is cut.
+    """
+    names = set()
+    for word in _ALLOCATORS:
+        found = data.find(word)
+        while found >= 0:
+            vma, end = _vma(data, data.rfind(b"\n", 0, found) + 1)
+            match = _ALLOCATOR.fullmatch(vma.path, max(0, vma.path.rfind(b"/")))
+            if match is not None and not vma.path.startswith((_DMABUF, b"/memfd:")):
+                names.add(match[1])
+            found = data.find(word, end)
+    return tuple(sorted(names))
 
 
 def _vma(data: bytes, offset: int) -> tuple[Vma, int]:

@@ -163,6 +163,7 @@ def _process(process: Process) -> Json:
         "buffers": len(process.inodes),
         "inodes": list(process.inodes),
         "threads_with_own_table": list(process.threads_with_own_table),
+        "libraries": None if process.libraries is None else list(process.libraries),
     }
 
 

@@ -61,7 +61,7 @@ class ProcScan:
     def process(self, pid: int) -> ProcessCapture | None:
         """One process; None where it holds nothing, or has ended.
 
-        `maps` is the whole text where a buffer is mapped, and empty where none is.
+        `maps` is the whole text: it tells what the process links, too.
         """
         try:
             with _folder(f"{self.root}/{pid}", None, os.O_PATH) as folder:
@@ -78,9 +78,7 @@ class ProcScan:
         is_holder |= any(self._holds(task.table) or task.files.get("maps") for task in tasks)
         is_refused = table.error is not None or isinstance(maps, ReadError)
         if isinstance(maps, bytes):
-            is_mapper = self.needle in maps
-            maps = maps if is_mapper else b""
-            is_holder |= is_mapper
+            is_holder |= self.needle in maps
         if is_holder:
             names: tuple[str, ...] = _DETAILS
         elif is_refused and not is_without_memory:

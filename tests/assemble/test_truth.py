@@ -111,6 +111,7 @@ def test_details_of_processes(capture_name: str) -> None:
     assert by_comm["cameraserver"].oom_score_adj == 0
     assert by_comm["cameraserver"].cmdline is not None
     assert by_comm["cameraserver"].cgroup == "/"
+    assert by_comm["cameraserver"].libraries == ()  # the workload is static
 
 
 def test_totals_by_exporter(capture_name: str) -> None:

@@ -78,3 +78,47 @@ def test_captured_mappings_are_those_of_the_workload(capture_dir: CaptureDir, ca
         assert {vma.inode for vma in found} == {holder.inode for holder in holders if holder.pid == pid}
         assert found == tuple(vma for vma in maps.parse(data) if vma.path.startswith(b"/dmabuf:"))
         assert len(maps.parse(data)) == data.count(b"\n")
+
+
+def linked(*paths: bytes) -> bytes:
+    return b"".join(render(Vma(0x1000, 0x2000, "r-xp", 0, (8, 1), 7, path)) for path in paths)
+
+
+def test_libraries_that_buffers_are_allocated_through() -> None:
+    data = linked(
+        b"/system/lib64/libion.so",
+        b"/apex/com.android.vndk.v33/lib64/libdmabufheap.so",
+        b"/apex/com.android.vndk.v33/lib64/libdmabufheap.so",
+        b"/vendor/lib64/hw/gralloc.sm8550.so (deleted)",
+        b"/vendor/lib64/hw/android.hardware.graphics.mapper@4.0-impl-qti-display.so",
+        b"/usr/lib/x86_64-linux-gnu/libdrm.so.2.4.0",
+        b"/usr/lib/libionic.so.1/libc.so.6",
+        b"/data/libion.so.txt/notes",
+        b"/lib/libc.so.6",
+        b"",
+    )
+    assert maps.allocator_libraries(data) == (
+        b"android.hardware.graphics.mapper@4.0-impl-qti-display.so",
+        b"gralloc.sm8550.so",
+        b"libdmabufheap.so",
+        b"libdrm.so.2.4.0",
+        b"libion.so",
+    )
+
+
+def test_a_buffers_name_is_no_library() -> None:
+    data = linked(b"/dmabuf:/libion.so", b"/memfd:x/libgbm.so (deleted)", b"/dmabuf:\n/libdrm.so")
+    assert maps.allocator_libraries(data) == ()
+
+
+def test_a_cut_line_with_a_library() -> None:
+    with pytest.raises(ParseError):
+        maps.allocator_libraries(linked(b"/lib/libion.so")[:-1])
+
+
+@given(st.binary())
+def test_libraries_of_anything(data: bytes) -> None:
+    try:
+        maps.allocator_libraries(data + b"/libion.so\n" + data)
+    except ParseError:
+        return

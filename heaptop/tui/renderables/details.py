@@ -194,7 +194,7 @@ class ProcessStory:
 
 
 def process_details(process: Process, held: Sequence[Buffer], story: ProcessStory) -> list[Line]:
-    """User, command line, cgroup, threads with an own table, oom_score_adj, sums and the buffers."""
+    """User, command line, cgroup, threads with an own table, libraries, oom_score_adj, sums and the buffers."""
     lines: list[Line] = [((process.comm, "strong"), (f"  pid {process.id.pid}", "dim")), ()]
     user = None if process.uid is None else (f"{story.user} ({process.uid})" if story.user else str(process.uid))
     threads = ", ".join(map(str, process.threads_with_own_table)) or "none"
@@ -203,6 +203,7 @@ def process_details(process: Process, held: Sequence[Buffer], story: ProcessStor
         ("command", None if process.cmdline is None else " ".join(process.cmdline) or "(empty: a kernel thread)"),
         ("cgroup", process.cgroup),
         ("threads with", None),
+        ("links", None if process.libraries is None else ", ".join(process.libraries) or "no library for buffers"),
         ("oom adjust", None if process.oom_score_adj is None else str(process.oom_score_adj)),
         ("started", None if process.id.start_time is None else f"{process.id.start_time} ticks after boot"),
         ("RSS", f"{process.rss_bytes:,} bytes, {format_size(process.rss_bytes)}: each buffer whole"),

@@ -96,7 +96,9 @@ def test_a_process() -> None:
 def test_a_process_of_which_little_may_be_read() -> None:
     process = replace(processes((FB,))[0], uid=None, cmdline=None, cgroup=None, oom_score_adj=None)
     shown = text(process_details(process, (), ProcessStory()))
-    assert shown.count("~ not readable here") == 4
+    assert shown.count("~ not readable here") == 5
+    linked = text(process_details(replace(process, libraries=("libdmabufheap.so", "libion.so")), (), ProcessStory()))
+    assert "links       libdmabufheap.so, libion.so" in linked
     assert "(empty: a kernel thread)" in text(process_details(replace(process, cmdline=()), (), ProcessStory()))
 
 
