@@ -9,7 +9,7 @@ SOURCES := $(wildcard emulator/heaptop_emulator/*.pyx) $(wildcard heaptop/scan/*
 INPUTS := pyproject.toml constraints.txt tools/prepare.sh $(SOURCES)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 ARGS ?=
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 VM_ARGS ?=
 KERNEL ?= 6.12
 

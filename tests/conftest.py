@@ -12,6 +12,9 @@ from tests.support import CAPTURES, archive
 settings.register_profile("heaptop", deadline=None)  # a busy machine is no reason to fail
 settings.load_profile("heaptop")
 
+# A shell that runs the tests in the background has SIGINT ignored, which heaptop and all children would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 CaptureDir = Callable[[str], Path]
 
 
