@@ -1,5 +1,7 @@
 """Fixtures for all tests."""
 
+import os
+import signal
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,8 @@ from hypothesis import settings
 
 from tests.support import CAPTURES, archive
 
-settings.register_profile("heaptop", deadline=None)  # a busy machine is no reason to fail
+# A busy machine is no reason to fail. CI judges a change: it takes the same examples each time.
+settings.register_profile("heaptop", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("heaptop")
 
 # A shell that runs the tests in the background has SIGINT ignored, which heaptop and all children would inherit.
