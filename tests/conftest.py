@@ -15,8 +15,9 @@ from tests.support import CAPTURES, archive
 settings.register_profile("heaptop", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("heaptop")
 
-# A shell that runs the tests in the background has SIGINT ignored, which heaptop and all children would inherit.
+# A shell in the background ignores SIGINT, nohup SIGHUP: heaptop and all children would inherit that, and respect it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CaptureDir = Callable[[str], Path]
 
