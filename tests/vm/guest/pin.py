@@ -1,4 +1,5 @@
-"""A program that pins a page in the middle of a CMA area, says so, and at a line of input asks for most of the area.
+"""A program that pins a page in the middle of a CMA area's longest free run, says so, and at a line of input asks for
+most of that run.
 
 The kernel lends an area to movable pages once most of what is free lies in it (mm/page_alloc.c, __rmqueue). So memory
 is filled until one of this process's own pages lies there, and that one goes into a pipe by vmsplice, which pins it.
@@ -9,6 +10,7 @@ import ctypes
 import fcntl
 import mmap
 import os
+import re
 import struct
 import sys
 from collections.abc import Iterator
@@ -26,6 +28,14 @@ PFN_MASK = (1 << 55) - 1
 def number(name: str) -> int:
     with open(f"{AREA}/{name}", encoding="ascii") as file:
         return int(file.read())
+
+
+def longest_free() -> tuple[int, int]:
+    """First page frame and pages of the longest run that nobody has allocated: others may hold parts of the area."""
+    with open(f"{AREA}/bitmap", encoding="ascii") as file:
+        bits = "".join(f"{int(word):032b}"[::-1] for word in file.read().split())[: number("count")]
+    start, end = max((run.span() for run in re.finditer("0+", bits)), key=lambda span: span[1] - span[0])
+    return number("base_pfn") + start, end - start
 
 
 def available_bytes() -> int:
@@ -67,8 +77,8 @@ def pin(address: int) -> tuple[int, int]:
 
 def main() -> None:
     """See above."""
-    base, count = number("base_pfn"), number("count")
-    middle = range(base + 3 * count // 8, base + 5 * count // 8)
+    start, count = longest_free()
+    middle = range(start + 3 * count // 8, start + 5 * count // 8)
     for address, pfn in pages():
         if pfn in middle:
             pin(address)
