@@ -27,6 +27,26 @@ class Backend(Protocol):
         """Give back everything; nothing is left behind. May be called twice."""
 
 
+@runtime_checkable
+class Timeline(Backend, Protocol):
+    """A backend with many captures, at moments that are over: a recording. One of a single capture has one moment."""
+
+    def moments(self) -> Sequence[float]:
+        """When each capture was taken, in seconds since the epoch, rising; 0 where a single capture does not tell.
+
+        They are on one clock, also where the device's was set meanwhile: `Capture.captured_at` says the same.
+        """
+
+    def seek(self, index: int) -> None:
+        """Let the next `capture()` give the one of `moments()[index]`, and each after it the same until the next seek.
+
+        A recording stands at its last moment when it is opened.
+
+        Raises:
+            IndexError: there is no such moment (negative ones neither).
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """A test buffer that heaptop holds by `fd`. `latency_s` is the time of the ALLOC call alone."""
