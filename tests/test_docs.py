@@ -9,7 +9,7 @@ import pytest
 
 from heaptop.cli.completion import flags_of
 from heaptop.cli.manpage import EXIT_CODES, page
-from heaptop.cli.parser import SORT_KEYS, VERBS
+from heaptop.cli.verbs import VERBS, Verb
 from heaptop.errors import Exit
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -46,9 +46,9 @@ def test_every_exit_code(code: int, cli_page: str, manual: str) -> None:
     assert code in dict(EXIT_CODES)
 
 
-@pytest.mark.parametrize("verb", SORT_KEYS)
-def test_every_sort_key(verb: str, cli_page: str) -> None:
-    assert f"`{verb}` {', '.join(SORT_KEYS[verb])}" in cli_page.replace("\n", " ")
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if "sort" in verb.common], ids=lambda verb: verb.name)
+def test_every_sort_key(verb: Verb, cli_page: str) -> None:
+    assert f"`{verb.name}` {', '.join(verb.sort_keys())}" in cli_page.replace("\n", " ")
 
 
 def test_the_manual_is_up_to_date() -> None:

@@ -223,6 +223,11 @@ class EmulatedBackend:
         return words
 
 
+def scenario_names() -> tuple[str, ...]:
+    """What can be played."""
+    return tuple(SCENARIOS)
+
+
 def _start(scenario: str, seed: int, control: int) -> "subprocess.Popen[bytes]":
     """The emulator's process, in a session of its own: a Ctrl-C meant for heaptop must not end it first."""
     return subprocess.Popen(

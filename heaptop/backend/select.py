@@ -69,6 +69,15 @@ def open_backend(source: str, *, root: str = "/", readonly: bool = False, off: f
     return Opened(_read_only(opened.backend), opened.note) if readonly else opened
 
 
+def scenarios() -> tuple[str, ...]:
+    """The emulator's scenarios; none where it is not built."""
+    try:
+        from heaptop.backend.emulated import scenario_names  # noqa: PLC0415  (a source loads no other)
+    except ModuleNotFoundError:
+        return ()
+    return scenario_names()
+
+
 def _opened(source: str, root: str, off: frozenset[str]) -> Opened:
     kind, colon, what = source.partition(":")
     match kind, what:

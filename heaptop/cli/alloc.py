@@ -1,5 +1,6 @@
 """`heaptop alloc`: allocates test buffers, holds them, and frees them whatever ends the program."""
 
+import argparse
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,10 @@ from heaptop.analysis.budget import check_budget
 from heaptop.assemble import assemble
 from heaptop.backend.base import Allocation, Allocator, Backend
 from heaptop.backend.fill import Pattern, fill, parse_pattern
+from heaptop.cli import values
+from heaptop.cli.options import Options as CommonOptions
+from heaptop.cli.options import closest
 from heaptop.cli.output import emit, narrate
-from heaptop.cli.parser import Options, closest
 from heaptop.cli.source import opened
 from heaptop.errors import AllocationError, Exit, SourceError, UsageError, errno_text
 from heaptop.report.csv import Value
@@ -19,6 +22,40 @@ from heaptop.report.text import counted
 from heaptop.units import format_size, printable, text_of
 
 CSV_HEADER: Final = ("heap", "inode", "size_bytes", "name", "latency_s")
+
+
+PATTERNS: Final = ("zero", "ff", "count")
+
+MANUAL: Final = {
+    "alloc": "Tells of each buffer its inode, its size and the time that the call took; holds them until interrupted "
+    "or for --hold, then frees them. More than half of the memory available (MemAvailable of that source) is refused "
+    "without --force. With --json each buffer is a line.",
+}
+
+
+class Options(CommonOptions):
+    """What was asked for."""
+
+    heap: str = ""
+    size: int = 0
+    count: int = 1
+    name: bytes | None = None
+    pattern: str | None = None
+    hold: float | None = None
+    force: bool = False
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its own arguments."""
+    parser.add_argument("heap", metavar="HEAP", help="the heap to ask")
+    parser.add_argument("size", metavar="SIZE", type=values.size, help="bytes, or a number with K, M or G")
+    parser.add_argument("--count", metavar="N", type=values.count, help="how many buffers (default: 1)")
+    parser.add_argument("--name", metavar="TEXT", type=values.buffer_name, help="name them (at most 31 bytes)")
+    parser.add_argument("--pattern", metavar="P", help="fill them: zero, ff, count, or bytes in hex like deadbeef")
+    parser.add_argument(
+        "--hold", metavar="DURATION", type=values.hold, help="free them after this time (default: when interrupted)"
+    )
+    parser.add_argument("--force", action="store_true", help="allocate more than half of the memory available")
 
 
 def run(options: Options) -> int:

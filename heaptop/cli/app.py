@@ -4,7 +4,8 @@ import os
 import sys
 
 from heaptop.backend.select import open_backend
-from heaptop.cli.parser import VERBS, Options
+from heaptop.cli.options import Options
+from heaptop.cli.verbs import VERBS
 from heaptop.errors import UsageError
 
 INTERVAL_S: float = 1.0

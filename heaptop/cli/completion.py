@@ -3,21 +3,55 @@
 import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
-from heaptop.analysis.picture import FORMATS
+from heaptop.backend.select import scenarios
+from heaptop.cli.alloc import PATTERNS
+from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit
-from heaptop.cli.parser import PATTERNS, SHELLS, SORT_KEYS, SOURCES, VERBS, WITH_VALUE, Options, build
+from heaptop.cli.parser import build, subparsers
+from heaptop.cli.verbs import VERBS, verb_named
 from heaptop.errors import Exit
 from heaptop.sources import SOURCES as KERNEL_SOURCES
+
+MANUAL: Final = {"completion": "For bash: source <(heaptop completion bash)."}
+
+SHELLS: Final = ("bash", "zsh", "fish")
+
+FILES: Final = frozenset({"PATH", "FILE"})
+"""What values and operands are called that are files; DIR, SOURCE, HEAP, KEY and CMD are what they say."""
+
+_WORDS: Final = {"P": PATTERNS, "NAME,…": (*KERNEL_SOURCES, *(f"-{name}" for name in KERNEL_SOURCES))}
+"""The words that a value can be, among others, by what it is called."""
+
+
+class Options(CommonOptions):
+    """What was asked for."""
+
+    shell: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One option: its spellings, its help, and its value's name (empty: it takes none)."""
+    """One option: its spellings, its help, its value's name (empty: it takes none), and the words that it can be."""
 
     spellings: tuple[str, ...]
     help: str
     value: str
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One operand: its name in the help, and the words that it can be (empty: anything)."""
+
+    value: str
+    words: tuple[str, ...]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its own arguments."""
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help="bash, zsh or fish")
 
 
 def run(options: Options) -> int:
@@ -33,57 +67,92 @@ def script(shell: str) -> str:
 
 def flags_of(verb: str | None) -> tuple[Flag, ...]:
     """The options of a verb, or of heaptop itself."""
-    parser = build()
-    if verb is not None:
-        parser = subparsers(parser)[verb]
     found = []
-    for action in parser._actions:  # noqa: SLF001  argparse has no public list of its options
+    for action in _actions(verb):
         if action.option_strings:
             value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
-            found.append(Flag(tuple(action.option_strings), action.help or "", value))
+            words = tuple(map(str, action.choices or ())) or _WORDS.get(value, ())
+            found.append(Flag(tuple(action.option_strings), action.help or "", value, words))
     return tuple(found)
 
 
-def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parser of each verb."""
-    actions = parser._actions  # noqa: SLF001  argparse has no public list of its verbs
-    (verbs,) = (action for action in actions if isinstance(action, argparse._SubParsersAction))  # noqa: SLF001
-    return dict(verbs.choices)
+def operands_of(verb: str) -> tuple[Operand, ...]:
+    """The operands of a verb."""
+    return tuple(
+        Operand(str(action.metavar or action.dest.upper()), tuple(map(str, action.choices or ())))
+        for action in _actions(verb)
+        if not action.option_strings
+    )
+
+
+def _actions(verb: str | None) -> list[argparse.Action]:
+    parser = build(verb or "")
+    if verb is not None:
+        parser = subparsers(parser)[verb]
+    return parser._actions  # noqa: SLF001  argparse has no public list of its options
 
 
 def _words(flags: Iterable[Flag]) -> str:
     return " ".join(spelling for flag in flags for spelling in flag.spellings)
 
 
-def _keys(verb: str) -> str:
-    keys = list(SORT_KEYS.get(verb, ()))
-    return " ".join([*keys, *(f"-{key}" for key in keys)])
+def _keys(verb: str | None) -> tuple[str, ...]:
+    keys = tuple(verb_named(verb or "buffers").sort_keys())
+    return (*keys, *(f"-{key}" for key in keys))
 
 
-_NAMES = " ".join([*KERNEL_SOURCES, *(f"-{name}" for name in KERNEL_SOURCES)])
+def _sources() -> tuple[str, ...]:
+    return ("auto", "kernel", "emulator", *(f"emulator:{name}" for name in scenarios()), "replay:")
+
+
 FISH_HEAPS = "(ls /dev/dma_heap 2>/dev/null; or echo system)"
 HEAPS = "$(command ls /dev/dma_heap 2>/dev/null || echo system)"
 
 
 def _bash() -> str:
-    verbs = " ".join(verb.name for verb in VERBS)
-    with_value = "|".join(("-b", *sorted(WITH_VALUE)))
-    cases = "\n".join(f"        {verb.name}) words='{_words(flags_of(verb.name))}' ;;" for verb in VERBS)
-    sorts = "\n".join(f"            {verb}) words='{_keys(verb)}' ;;" for verb in SORT_KEYS)
+    verbs = [verb.name for verb in VERBS]
+    flags = {name: flags_of(name) for name in verbs}
+    every = {flag.spellings[-1]: flag for name in verbs for flag in (*flags_of(None), *flags[name]) if flag.value}
     return _BASH.format(
-        verbs=verbs,
+        verbs=" ".join(verbs),
         options=_words(flags_of(None)),
-        with_value=with_value,
-        cases=cases,
-        sorts=sorts,
-        sources=" ".join(SOURCES),
-        shells=" ".join(SHELLS),
-        patterns=" ".join(PATTERNS),
-        formats=" ".join(FORMATS),
-        names=_NAMES,
-        heaps=HEAPS,
-        verb_case="|".join(verb.name for verb in VERBS),
+        with_value="|".join(sorted({spelling for flag in every.values() for spelling in flag.spellings})),
+        cases="\n".join(f"        {name}) words='{_words(flags[name])}' ;;" for name in verbs),
+        values="\n".join(line for name in verbs for flag in flags[name] for line in _bash_value(name, flag)),
+        sources=" ".join(_sources()),
+        operands="\n".join(line for name in verbs for line in _bash_operands(name)),
+        verb_case="|".join(verbs),
     )
+
+
+def _bash_value(verb: str, flag: Flag) -> Iterable[str]:
+    """The case of one option with a value. Those of the source are in the script."""
+    if not flag.value or flag.value in {"SOURCE", "DIR"}:
+        return
+    asked = _bash_words(flag.value, _keys(verb) if flag.value == "KEY" else flag.words)
+    yield f"        {verb}:{flag.spellings[-1]}) {asked}return ;;"
+
+
+def _bash_words(value: str, words: tuple[str, ...]) -> str:
+    """What completes one word, empty where nothing does."""
+    if value in FILES:
+        how = "-f"
+    elif value == "HEAP":
+        how = f'-W "{HEAPS}"'
+    elif value.startswith("CMD"):
+        how = "-c"
+    elif words:
+        how = f"-W '{' '.join(words)}'"
+    else:
+        return ""
+    return f'mapfile -t COMPREPLY < <(compgen {how} -- "$cur"); '
+
+
+def _bash_operands(verb: str) -> Iterable[str]:
+    for index, operand in enumerate(operands_of(verb)):
+        asked = _bash_words(operand.value, operand.words)
+        if asked:
+            yield f"            {verb}:{index}) {asked}return ;;"
 
 
 _BASH = """\
@@ -124,24 +193,14 @@ _heaptop() {{
             fi
             return ;;
         --root) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
-        --pattern) mapfile -t COMPREPLY < <(compgen -W '{patterns}' -- "$cur"); return ;;
-        --format) mapfile -t COMPREPLY < <(compgen -W '{formats}' -- "$cur"); return ;;
-        --source) mapfile -t COMPREPLY < <(compgen -W '{names}' -- "$cur"); return ;;
-        --png) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-        --sort)
-            case $verb in
-{sorts}
-            esac
-            mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
-            return ;;
-        --filter|--interval|--count|--name|--hold|--for|--offset|--length|--width|--height|--stride) return ;;
+    esac
+    case $verb:$prev in
+{values}
     esac
     if [[ $cur != -* ]]; then
-        case $verb in
-            '') mapfile -t COMPREPLY < <(compgen -W '{verbs}' -- "$cur"); return ;;
-            capture) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-            alloc) ((n == 0)) && mapfile -t COMPREPLY < <(compgen -W "{heaps}" -- "$cur"); return ;;
-            completion) mapfile -t COMPREPLY < <(compgen -W '{shells}' -- "$cur"); return ;;
+        case $verb:$n in
+            :0) mapfile -t COMPREPLY < <(compgen -W '{verbs}' -- "$cur"); return ;;
+{operands}
         esac
     fi
     case $verb in
@@ -167,38 +226,36 @@ def _zsh_flag(flag: Flag, verb: str | None) -> str:
 
 
 def _zsh_values(flag: Flag, verb: str | None) -> str:
-    match flag.spellings[-1]:
-        case "--backend":
-            return "_heaptop_source"
-        case "--root":
-            return "_files -/"
-        case "--pattern":
-            return f"({' '.join(PATTERNS)})"
-        case "--format":
-            return f"({' '.join(FORMATS)})"
-        case "--source":
-            return f"({_NAMES})"
-        case "--png":
-            return "_files"
-        case "--sort":
-            return f"({_keys(verb or 'buffers')})"
-    return " "
+    if flag.value == "KEY":
+        return f"({' '.join(_keys(verb))})"
+    return _zsh_action(flag.value, flag.words)
+
+
+def _zsh_action(value: str, words: tuple[str, ...]) -> str:
+    if value in FILES:
+        return "_files"
+    if words:
+        return f"({' '.join(words)})"
+    named = {"SOURCE": "_heaptop_source", "DIR": "_files -/", "HEAP": "_heaptop_heap"}
+    return "_command_names -e" if value.startswith("CMD") else named.get(value, " ")
 
 
 def _zsh() -> str:
     verbs = "\n".join(f"        '{verb.name}:{_quoted(verb.help)}'" for verb in VERBS)
     cases = []
     for verb in VERBS:
-        flags = " \\\n                ".join(_zsh_flag(flag, verb.name) for flag in flags_of(verb.name))
-        operands = {
-            "capture": " \\\n                '1:PATH:_files'",
-            "alloc": " \\\n                '1:HEAP:_heaptop_heap' '2:SIZE: '",
-            "content": " \\\n                '1:INODE: '",
-            "completion": f" \\\n                '1:SHELL:({' '.join(SHELLS)})'",
-        }.get(verb.name, "")
-        cases.append(f"            {verb.name})\n                _arguments \\\n                {flags}{operands} ;;")
+        specs = [_zsh_flag(flag, verb.name) for flag in flags_of(verb.name)]
+        specs += [
+            f"'{number}:{operand.value}:{_zsh_action(operand.value, operand.words)}'"
+            for number, operand in enumerate(operands_of(verb.name), 1)
+        ]
+        cases.append(
+            f"            {verb.name})\n                _arguments \\\n                "
+            + " \\\n                ".join(specs)
+            + " ;;"
+        )
     options = " \\\n        ".join(_zsh_flag(flag, None) for flag in flags_of(None))
-    return _ZSH.format(verbs=verbs, options=options, cases="\n".join(cases), sources=" ".join(SOURCES[:-1]))
+    return _ZSH.format(verbs=verbs, options=options, cases="\n".join(cases), sources=" ".join(_sources()[:-1]))
 
 
 _ZSH = """\
@@ -258,12 +315,16 @@ def _fish() -> str:
     for verb in VERBS:
         seen = f'"__fish_seen_subcommand_from {verb.name}"'
         lines += [_fish_flag(flag, seen, verb.name) for flag in flags_of(verb.name)]
-    lines += [
-        'complete -c heaptop -n "__fish_seen_subcommand_from capture" -F',
-        f'complete -c heaptop -n "__fish_seen_subcommand_from alloc" -a "{FISH_HEAPS}"',
-        f'complete -c heaptop -n "__fish_seen_subcommand_from completion" -a "{" ".join(SHELLS)}"',
-    ]
+        lines += [f"complete -c heaptop -n {seen}{_fish_operand(operand)}" for operand in operands_of(verb.name)]
     return "\n".join(lines) + "\n"
+
+
+def _fish_operand(operand: Operand) -> str:
+    if operand.value in FILES:
+        return " -F"
+    if operand.value == "HEAP":
+        return f' -a "{FISH_HEAPS}"'
+    return f' -a "{" ".join(operand.words)}"' if operand.words else ""
 
 
 def _fish_quoted(text: str) -> str:
@@ -274,13 +335,13 @@ def _fish_flag(flag: Flag, condition: str, verb: str | None) -> str:
     spellings = " ".join(
         f"-l {spelling[2:]}" if spelling.startswith("--") else f"-s {spelling[1:]}" for spelling in flag.spellings
     )
-    values = {
-        "--backend": f' -x -a "{" ".join(SOURCES)}"',
-        "--root": ' -x -a "(__fish_complete_directories)"',
-        "--pattern": f' -x -a "{" ".join(PATTERNS)}"',
-        "--format": f' -x -a "{" ".join(FORMATS)}"',
-        "--source": f' -x -a "{_NAMES}"',
-        "--png": " -r -F",
-        "--sort": f' -x -a "{_keys(verb or "buffers")}"',
-    }.get(flag.spellings[-1], " -x" if flag.value else "")
+    if flag.value == "SOURCE":
+        values = f' -x -a "{" ".join(_sources())}"'
+    elif flag.value == "DIR":
+        values = ' -x -a "(__fish_complete_directories)"'
+    elif flag.value in FILES:
+        values = " -r -F"
+    else:
+        words = _keys(verb) if flag.value == "KEY" else flag.words
+        values = f' -x -a "{" ".join(words)}"' if words else " -x" if flag.value else ""
     return f"complete -c heaptop -n {condition} {spellings}{values} -d '{_fish_quoted(flag.help)}'"

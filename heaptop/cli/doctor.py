@@ -9,8 +9,8 @@ from typing import Final
 from heaptop.assemble import assemble
 from heaptop.backend.base import Backend
 from heaptop.capture import Capture
+from heaptop.cli.options import Options
 from heaptop.cli.output import emit, look_of
-from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
 from heaptop.errors import Exit
 from heaptop.model import Snapshot
@@ -23,6 +23,12 @@ BPF_ITERATOR: Final = b"\0bpf_iter__dmabuf\0"
 _PASSES: Final = {"fd": ("fd", "fdinfo", "tasks"), "maps": ("maps",)}
 """The passes over all processes, whose texts are too many to be counted."""
 _TRACEFS: Final = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
+
+
+MANUAL: Final = {
+    "doctor": "For each source of facts whether it is there, whether it can be read, what one reading takes, what it "
+    "tells, and the command or kernel option that gets what is missing. It looks at the kernel where -b says nothing.",
+}
 
 
 def run(options: Options) -> int:

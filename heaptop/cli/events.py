@@ -1,5 +1,6 @@
 """`heaptop events`: allocations and frees as they happen, until interrupted or for a time."""
 
+import argparse
 import signal
 import time
 from collections import Counter
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from heaptop.assemble import assemble
 from heaptop.backend.base import Backend, EventFeed
+from heaptop.cli import values
+from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit, narrate
-from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
 from heaptop.errors import Exit, UsageError
 from heaptop.model import Buffer, Event, EventKind, Holder, ProcessId, Snapshot
@@ -26,6 +28,33 @@ if TYPE_CHECKING:
 
 WAIT_S: Final = 0.2
 """The longest time until an interrupt is noticed."""
+
+
+MANUAL: Final = {
+    "events": "A line per event, as it happens: alloc and free with process, thread, size, inode, exporter and the "
+    "time that the call took; alloc_fail with the heap's errno; cma_fail with the reason (no run large enough, or "
+    "pages pinned) and the area's map at that moment. A free is told of whoever dropped the last reference, which "
+    "need not be the owner. Probes are taken away on the way out, even by SIGKILL. The end tells how many events "
+    "there were, how many were lost, and what watching cost. It needs root (or CAP_BPF and CAP_PERFMON), or the "
+    "emulator.",
+}
+
+
+class Options(CommonOptions):
+    """What was asked for."""
+
+    duration: float | None = None
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its own arguments."""
+    parser.add_argument(
+        "--for",
+        dest="duration",
+        metavar="DURATION",
+        type=values.duration,
+        help="end after this time (default: when interrupted)",
+    )
 
 
 def run(options: Options) -> int:

@@ -1,15 +1,15 @@
 """The verbs that print a list: heaps, buffers, processes, cma. Once, or again and again with `--interval`."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.assemble import assemble
 from heaptop.backend.base import Backend
+from heaptop.cli.options import Options
 from heaptop.cli.output import emit, look_of, narrate_gaps
-from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
 from heaptop.errors import Exit
 from heaptop.model import Buffer, ExporterTotal, Heap, Snapshot
@@ -28,6 +28,27 @@ class Sight:
     snapshot: Snapshot
     first_seen: Mapping[int, float] = field(default_factory=dict)
     new: frozenset[int] = frozenset()
+
+
+SORT_KEYS: Final[Mapping[str, Mapping[str, Callable[[Any], Any]]]] = {
+    "heaps": HEAP_KEYS,
+    "buffers": buffer_keys({}),
+    "processes": PROCESS_KEYS,
+    "cma": CMA_KEYS,
+}
+"""What each list can be sorted by."""
+
+MANUAL: Final = {
+    "heaps": "Each dma-heap with its buffers, their bytes and the CMA area it takes from; then the totals of other "
+    "exporters, and what is held by processes and by the kernel alone. With --filter the figures are those of the "
+    "buffers that match.",
+    "buffers": "Every dma-buf once, joined over all sources by inode: size, name, exporter, holders, visible "
+    "descriptors (fd) and mappings (map), and hidden references (hid): those that no visible descriptor or mapping "
+    "explains. A ? marks a buffer that no process is seen to hold, ~ a value that is not known here.",
+    "processes": "RSS counts a buffer once per process, whole; PSS divides it by the number of processes that hold "
+    "it, as Android's dmabuf_dump has both. Its totals are the last line.",
+    "cma": "Each CMA area: figures, a map of its bitmap, and its free runs by order.",
+}
 
 
 def run(options: Options) -> int:

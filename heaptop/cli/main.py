@@ -8,8 +8,9 @@ from contextlib import suppress
 from types import FrameType
 
 from heaptop.cli import parser
+from heaptop.cli.options import Options
 from heaptop.cli.output import emit
-from heaptop.cli.parser import Options
+from heaptop.cli.verbs import verb_named
 from heaptop.errors import Exit, FilterError, HeaptopError
 from heaptop.report.table import width_of
 from heaptop.units import printable
@@ -54,39 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: Options) -> int:
-    match options.verb:
-        case None:
-            from heaptop.cli import app
-
-            return app.run(options)
-        case "heaps" | "buffers" | "processes" | "cma":
-            from heaptop.cli import lists
-
-            return lists.run(options)
-        case "capture":
-            from heaptop.cli import record
-
-            return record.run(options)
-        case "alloc":
-            from heaptop.cli import alloc
-
-            return alloc.run(options)
-        case "content":
-            from heaptop.cli import content
-
-            return content.run(options)
-        case "events":
-            from heaptop.cli import events
-
-            return events.run(options)
-        case "doctor":
-            from heaptop.cli import doctor
-
-            return doctor.run(options)
-        case _:
-            from heaptop.cli import completion
-
-            return completion.run(options)
+    return verb_named(options.verb).load().run(options)
 
 
 def _prepare_stdout() -> None:

@@ -4,8 +4,9 @@ import sys
 import textwrap
 from typing import Final
 
-from heaptop.cli.completion import Flag, flags_of
-from heaptop.cli.parser import COMMON, SORT_KEYS, VERBS, Verb
+from heaptop.cli.completion import Flag, flags_of, operands_of
+from heaptop.cli.parser import COMMON
+from heaptop.cli.verbs import VERBS, Verb
 
 DATE: Final = "2026-11-23"
 
@@ -17,40 +18,6 @@ EXIT_CODES: Final = (
     (4, "a recording cannot be read or written"),
     (130, "interrupted (SIGINT); 143 and 129 after SIGTERM and SIGHUP"),
 )
-
-_OPERANDS: Final = {"capture": "PATH", "alloc": "HEAP SIZE", "content": "INODE", "completion": "SHELL"}
-
-_PROSE: Final = {
-    "heaps": "Each dma-heap with its buffers, their bytes and the CMA area it takes from; then the totals of other "
-    "exporters, and what is held by processes and by the kernel alone. With --filter the figures are those of the "
-    "buffers that match.",
-    "buffers": "Every dma-buf once, joined over all sources by inode: size, name, exporter, holders, visible "
-    "descriptors (fd) and mappings (map), and hidden references (hid): those that no visible descriptor or mapping "
-    "explains. A ? marks a buffer that no process is seen to hold, ~ a value that is not known here.",
-    "processes": "RSS counts a buffer once per process, whole; PSS divides it by the number of processes that hold "
-    "it, as Android's dmabuf_dump has both. Its totals are the last line.",
-    "cma": "Each CMA area: figures, a map of its bitmap, and its free runs by order.",
-    "capture": "The recording is a folder, or a tar where PATH ends so, of plain files at their real paths. It "
-    "appears whole or not at all. With --json the document of exactly this capture, all lists in it, goes to "
-    "standard output; with --csv its buffers. A recording holds the names of processes and buffers.",
-    "alloc": "Tells of each buffer its inode, its size and the time that the call took; holds them until interrupted "
-    "or for --hold, then frees them. More than half of the memory available (MemAvailable of that source) is refused "
-    "without --force. With --json each buffer is a line.",
-    "content": "Takes a descriptor of the buffer from a process that holds it (pidfd_getfd(2), which takes root or "
-    "CAP_SYS_PTRACE for other users' processes), maps it for reading, and reads it between DMA_BUF_IOCTL_SYNC start "
-    "and end. Meanwhile heaptop itself holds the buffer. Prints 16 bytes a line with their ASCII. With --png it "
-    "writes the buffer as a picture, in the colours of BT.601 where it is YUV, without alpha; what is not told of "
-    "format, width, height and stride is guessed from the size.",
-    "events": "A line per event, as it happens: alloc and free with process, thread, size, inode, exporter and the "
-    "time that the call took; alloc_fail with the heap's errno; cma_fail with the reason (no run large enough, or "
-    "pages pinned) and the area's map at that moment. A free is told of whoever dropped the last reference, which "
-    "need not be the owner. Probes are taken away on the way out, even by SIGKILL. The end tells how many events "
-    "there were, how many were lost, and what watching cost. It needs root (or CAP_BPF and CAP_PERFMON), or the "
-    "emulator.",
-    "doctor": "For each source of facts whether it is there, whether it can be read, what one reading takes, what it "
-    "tells, and the command or kernel option that gets what is missing. It looks at the kernel where -b says nothing.",
-    "completion": "For bash: source <(heaptop completion bash).",
-}
 
 
 def page() -> str:
@@ -73,7 +40,7 @@ def page() -> str:
         ".SH FILTERS",
         _text(_FILTERS),
         ".SH SORT KEYS",
-        *(_item(verb, ", ".join(keys)) for verb, keys in SORT_KEYS.items()),
+        *(_item(verb.name, ", ".join(keys)) for verb in VERBS if (keys := verb.sort_keys())),
         ".SH OUTPUT",
         "\n.PP\n".join(_text(text) for text in _OUTPUT),
         ".SH EXIT STATUS",
@@ -141,13 +108,13 @@ def _item(term: str, text: str) -> str:
 
 
 def _verb(verb: Verb) -> str:
-    operands = "".join(f" \\fI{word}\\fR" for word in _OPERANDS.get(verb.name, "").split())
+    operands = "".join(f" \\fI{_escaped(operand.value)}\\fR" for operand in operands_of(verb.name))
     common = {flag for name in COMMON for flag in COMMON[name][0]}
     own = [flag for flag in flags_of(verb.name) if not common & set(flag.spellings) and "--help" not in flag.spellings]
     options = [flags[-1] for flags, _ in (COMMON[name] for name in verb.common)]
     parts = [
         f".SS \\fB{verb.name}\\fR{operands}",
-        _text(verb.help[0].upper() + verb.help[1:] + ". " + _PROSE[verb.name]),
+        _text(verb.help[0].upper() + verb.help[1:] + ". " + verb.load().MANUAL[verb.name]),
         *(_flag(flag) for flag in own),
     ]
     if options:

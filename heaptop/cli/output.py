@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Final
 
-from heaptop.cli.parser import Options
+from heaptop.cli.options import Options
 from heaptop.errors import HeaptopError, errno_text
 from heaptop.model import Snapshot
 from heaptop.report.table import Look

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from heaptop.backend.base import Backend
 from heaptop.backend.select import open_backend
+from heaptop.cli.options import Options
 from heaptop.cli.output import narrate
-from heaptop.cli.parser import Options
 
 
 @contextmanager

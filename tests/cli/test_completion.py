@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from heaptop.cli.completion import flags_of, script
-from heaptop.cli.parser import SHELLS, SORT_KEYS, VERBS
+from heaptop.analysis.sort import HEAP_KEYS
+from heaptop.cli.completion import SHELLS, flags_of, script
+from heaptop.cli.verbs import VERBS
 from tests.cli.conftest import Run
 
 BASH = shutil.which("bash")
@@ -45,7 +46,7 @@ def test_scripts_are_well_formed(shell: str, tmp_path: Path) -> None:
         (["-b", "emulator", ":", "st"], ["steady"]),
         (["-b", "kernel", ""], [verb.name for verb in VERBS]),
         (["--json", "proc"], ["processes"]),
-        (["heaps", "--sort", ""], [*SORT_KEYS["heaps"], *(f"-{key}" for key in SORT_KEYS["heaps"])]),
+        (["heaps", "--sort", ""], [*HEAP_KEYS, *(f"-{key}" for key in HEAP_KEYS)]),
         (["heaps", "--sort", "=", "-s"], ["-size"]),
         (["doctor", "--c"], ["--csv"]),
         (["cma", "--f"], []),

@@ -2,7 +2,8 @@
 
 import pytest
 
-from heaptop.cli.parser import VERBS, parse
+from heaptop.cli.parser import parse
+from heaptop.cli.verbs import VERBS, Verb
 from heaptop.errors import UsageError
 from heaptop.sources import SOURCES
 
@@ -137,19 +138,16 @@ def test_a_name_has_a_limit_in_bytes() -> None:
     assert "32 bytes" in complaint("alloc", "system", "4K", "--name", "é" * 16)
 
 
-def test_only_verbs_that_work_are_offered() -> None:
-    assert [verb.name for verb in VERBS] == [
-        "heaps",
-        "buffers",
-        "processes",
-        "cma",
-        "capture",
-        "alloc",
-        "content",
-        "events",
-        "doctor",
-        "completion",
-    ]
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_every_verb_can_be_run_and_is_in_the_manual(verb: Verb) -> None:
+    module = verb.load()
+    assert callable(module.run)
+    assert module.MANUAL[verb.name]
+    assert ("sort" in verb.common) == bool(verb.sort_keys())
+
+
+def test_no_verb_stands_twice() -> None:
+    assert len({verb.name for verb in VERBS}) == len(VERBS)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([verb.name, "--help"] for verb in VERBS), ["--version"]])

@@ -1,12 +1,32 @@
 """`heaptop capture`: one capture as a recording."""
 
+import argparse
+from typing import Final
+
 from heaptop import recording
 from heaptop.assemble import assemble
+from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit, narrate, narrate_gaps
-from heaptop.cli.parser import Options
 from heaptop.cli.source import opened
 from heaptop.errors import Exit
 from heaptop.model import Snapshot
+
+MANUAL: Final = {
+    "capture": "The recording is a folder, or a tar where PATH ends so, of plain files at their real paths. It "
+    "appears whole or not at all. With --json the document of exactly this capture, all lists in it, goes to "
+    "standard output; with --csv its buffers. A recording holds the names of processes and buffers.",
+}
+
+
+class Options(CommonOptions):
+    """What was asked for."""
+
+    path: str = ""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its own arguments."""
+    parser.add_argument("path", metavar="PATH", help="a folder, or a tar if it ends in .tar, .tar.gz or .tar.xz")
 
 
 def run(options: Options) -> int:
