@@ -1,6 +1,7 @@
 # make run    sets everything up and opens heaptop (ARGS="-b emulator:leak-fd" passes options)
 # make test   sets everything up and runs every check
 # make test-vm    boots real kernels in QEMU and runs heaptop on them (tests/vm/README.md)
+# make bench      measures what heaptop costs, next to its peers (BENCH=section runs one, see docs/performance.md)
 # make vm-kernel  builds a kernel for that (KERNEL=6.12)
 .DELETE_ON_ERROR:
 VENV := .venv
@@ -11,9 +12,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist worksteal
 VM_ARGS ?=
+BENCH ?=
 KERNEL ?= 6.12
 
-.PHONY: run test check lint types layers tests format snapshots pictures dist clean test-vm vm-kernel
+.PHONY: run test check lint types layers tests format snapshots pictures dist clean test-vm bench vm-kernel
 
 run: $(VENV)/.ready-run
 	@$(BIN)/heaptop $(ARGS)
@@ -43,6 +45,9 @@ format: $(VENV)/.ready-dev
 
 test-vm: $(VENV)/.ready-dev
 	$(BIN)/pytest -m vm -s -v tests/vm $(VM_ARGS)
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m tools.bench $(BENCH)
 
 vm-kernel:
 	tests/vm/kernel/build.sh $(KERNEL)

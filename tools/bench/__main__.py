@@ -1,0 +1,64 @@
+"""Runs the sections that are named, all without a name, and prints one table."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Final, Protocol
+
+from tools.bench.rows import Row
+from tools.bench.table import HEADINGS, cells, keep, line, machine, markdown
+
+
+class Section(Protocol):
+    """A module that measures."""
+
+    TITLE: str
+
+    def rows(self) -> Iterator[Row]:
+        """Measure; a row as soon as it is known."""
+
+
+SECTIONS: Final[dict[str, str]] = {
+    "startup": "tools.bench.startup",
+}
+"""Modules by the name that BENCH takes."""
+
+
+def main(arguments: list[str]) -> int:
+    """Returns 1 where a limit is missed."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)} (default: all)")
+    parser.add_argument(
+        "--keep", metavar="PAGE", type=Path, help="put the results into this page (docs/performance.md)"
+    )
+    options = parser.parse_args(arguments)
+    if unknown := set(options.sections) - SECTIONS.keys():
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    missed = 0
+    _say(machine())
+    for name in options.sections or SECTIONS:
+        section: Section = import_module(SECTIONS[name])
+        _say("", section.TITLE, line(HEADINGS))
+        rows = list(_shown(section.rows()))
+        missed += sum(row.is_met is False for row in rows)
+        if options.keep is not None:
+            keep(options.keep, name, markdown(section.TITLE, rows))
+    _say("", f"{missed} limits missed" if missed else "all limits kept")
+    return min(missed, 1)
+
+
+def _shown(rows: Iterable[Row]) -> Iterator[Row]:
+    for row in rows:
+        _say(line(cells(row)))
+        yield row
+
+
+def _say(*lines: str) -> None:
+    sys.stdout.write("".join(f"{text}\n" for text in lines))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
