@@ -35,6 +35,12 @@ VARIABLES = {
     "part": "text-primary",
     "free": "text-disabled",
     "room": "text-success",
+    "owner-1": "text-warning",
+    "owner-2": "text-secondary",
+    "owner-3": "text-success",
+    "owner-4": "text-error",
+    "owner-5": "text-accent",
+    "owner-6": "foreground",
 }
 """heaptop's variables, and which of Textual's stands for each in a theme that does not set it."""
 

@@ -5,7 +5,7 @@ row, so that an area of a million pages costs no more than the rows in sight.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -143,24 +143,35 @@ def shade(used_bits: int, cell_bits: int) -> str:
 
 class Stretch(NamedTuple):
     """Neighbouring cells that look alike in kind: `free`, `part`, `used`, `unknown`, `room` where a request could be
-    placed, or `owner` where the buffer under the cursor lies.
+    placed, `owner` where the buffer under the cursor lies, or the style of whoever holds the buffer that lies there.
     """
 
     text: str
     kind: str
 
 
-def stretches(
-    used: Sequence[int], cell_bits: Sequence[int], room: Sequence[bool], owned: Sequence[bool]
-) -> tuple[Stretch, ...]:
-    """A row's cells (used bits, size in bits, whether it lies in a run with room, and whether the buffer under the
-    cursor lies there, of each), joined where alike.
+class Cell(NamedTuple):
+    """A cell: how many of its bits are used, whether it lies in a run with room, and whose it is: a letter where a
+    buffer begins, and the style. `kind` is empty where that is not known.
     """
+
+    used_bits: int
+    bits: int
+    has_room: bool = False
+    letter: str = ""
+    kind: str = ""
+
+
+def stretches(row: Iterable[Cell]) -> tuple[Stretch, ...]:
+    """A row's cells, joined where alike."""
     found: list[Stretch] = []
-    for used_bits, bits, has_room, is_owned in zip(used, cell_bits, room, owned, strict=True):
-        kind = "free" if used_bits == 0 else "used" if used_bits >= bits else "part"
-        kind = "owner" if is_owned and used_bits else "room" if has_room else kind
-        char = ROOM if has_room and used_bits == 0 else shade(used_bits, bits)
+    for cell in row:
+        is_free, is_full = cell.used_bits == 0, cell.used_bits >= cell.bits
+        kind = "room" if cell.has_room else "free" if is_free else "used" if is_full else "part"
+        char = ROOM if cell.has_room and is_free else shade(cell.used_bits, cell.bits)
+        if cell.kind and not is_free:
+            kind = cell.kind
+            char = (cell.letter if is_full else cell.letter.lower()) or char
         if found and found[-1].kind == kind:
             found[-1] = Stretch(found[-1].text + char, kind)
         else:
@@ -169,10 +180,14 @@ def stretches(
 
 
 def draw_row(
-    bitmap: bytes | None, row: Row, bits_per_cell: int, room: Sequence[Run] = (), owned: Sequence[Run] = ()
+    bitmap: bytes | None,
+    row: Row,
+    bits_per_cell: int,
+    room: Sequence[Run] = (),
+    signs: Sequence[tuple[str, str]] = (),
 ) -> tuple[Stretch, ...]:
-    """The cells of one row. `room` are the runs of its range that a request could use, rising; `owned` those of the
-    buffer under the cursor.
+    """The cells of one row. `room` are the runs of its range that a request could use, rising; `signs` the letter and
+    the style of each cell's owner (both may be empty), where any is known.
     """
     full, rest = divmod(row.count_bits, bits_per_cell)
     sizes = (bits_per_cell,) * full + ((rest,) if rest else ())
@@ -181,8 +196,9 @@ def draw_row(
     used = cells(bitmap, row.start_bit, full * bits_per_cell, full) if full else ()
     if rest:
         used += cells(bitmap, row.start_bit + full * bits_per_cell, rest, 1)
-    inside = [_cells_in(runs, row, bits_per_cell, len(sizes)) for runs in (room, owned)]
-    return stretches(used, sizes, *inside)
+    inside = _cells_in(room, row, bits_per_cell, len(sizes))
+    told = zip(used, sizes, inside, signs or (("", ""),) * len(sizes), strict=True)
+    return stretches(Cell(bits, size, has_room, *sign) for bits, size, has_room, sign in told)
 
 
 def _cells_in(room: Sequence[Run], row: Row, bits_per_cell: int, cell_count: int) -> list[bool]:

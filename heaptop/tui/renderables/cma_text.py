@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
-from heaptop.analysis.occupancy import Fit, Run, free_runs_by_order, run_at
+from heaptop.analysis.in_the_way import InTheWay
+from heaptop.analysis.occupancy import Fit, free_runs_by_order, run_at
 from heaptop.model import Buffer, CmaArea, Gap, Snapshot
 from heaptop.tui.renderables.cma_map import Bit
 from heaptop.units import format_size, parse_size, printable
@@ -19,6 +20,8 @@ LABEL = "$unknown"
 STRONG = "bold"
 
 NO_PLACES = "nothing here tells where buffers lie: it takes the BPF iterator (Linux 6.16 on), and root"
+NAMES_MAX = 8
+"""So many of the buffers in the way are named."""
 LEGEND = "█ used ▒ part · free   "
 
 NO_AREA = """
@@ -82,35 +85,23 @@ def area_spans(area: CmaArea, page_bytes: int, name_width: int = 0, mark: str = 
     return (*spans, ("  order_per_bit ", LABEL), (str(area.order_per_bit), ""))
 
 
+def buffer_name(buffer: Buffer) -> str:
+    """Its name; its inode where it has none."""
+    return printable(buffer.name or f"inode {buffer.inode}")
+
+
 def owner_text(buffer: Buffer) -> str:
     """`cam-raw (cameraserver)`: a buffer and who holds it."""
     comms = list(dict.fromkeys(holder.comm for holder in buffer.holders))
     who = comms[0] if comms else "nobody seen"
     more = f" +{len(comms) - 1}" if len(comms) > 1 else ""
-    return printable(f"{buffer.name or f'inode {buffer.inode}'} ({who}{more})")
+    return f"{buffer_name(buffer)} ({printable(who)}{more})"
 
 
 def pfn_of(area: CmaArea, place: Bit) -> int | None:
     """The page frame of a bit's first page."""
     base = area.ranges[place.range_index].base_pfn if area.ranges else None
     return None if base is None else base + (place.bit << (area.order_per_bit or 0))
-
-
-def owned_runs(area: CmaArea, buffer: Buffer | None) -> tuple[tuple[Run, ...], ...]:
-    """Which bits of each range are a buffer's, rising."""
-    order, runs = area.order_per_bit or 0, buffer.runs if buffer is not None else None
-    found = []
-    for part in area.ranges:
-        base = part.base_pfn
-        bits = [] if base is None else [(run.pfn - base, run.count_pages) for run in sorted(runs or ())]
-        found.append(
-            tuple(
-                Run(page >> order, -(-count >> order), used=True)
-                for page, count in bits
-                if 0 <= page < part.count_pages
-            )
-        )
-    return tuple(found)
 
 
 def cursor_spans(area: CmaArea, place: Bit, page_bytes: int, owner: Spans = ()) -> Spans:
@@ -173,15 +164,19 @@ def answer_spans(found: Fit, area: CmaArea, page_bytes: int) -> Spans:
     return (("No", "bold $suspect"), (f": largest aligned hole {hole}.", ""))
 
 
-def nearest_spans(found: Fit, area: CmaArea, page_bytes: int) -> Spans:
-    """What would have to go for the request to fit; empty where it fits or no place is large enough."""
-    if found.fits or found.in_the_way_pages is None:
+def nearest_spans(found: Fit, standing: InTheWay | None, area: CmaArea, page_bytes: int) -> Spans:
+    """What would have to go for the request to fit, by name; empty where it fits or no place is large enough."""
+    if standing is None:
         return ()
-    return (
-        ("Nearest: ", LABEL),
-        (_place(found.nearest_pfn, found, area), STRONG),
-        (f", in the way {pages_text(found.in_the_way_pages, page_bytes)}", ""),
-    )
+    size = size_text(standing.count_pages, page_bytes)
+    spans: Spans = (("Nearest: ", LABEL), (_place(found.nearest_pfn, found, area), STRONG), (", in the way ", ""))
+    if not standing.buffers:
+        return (*spans, (pages_text(standing.count_pages, page_bytes), ""))
+    count = len(standing.buffers)
+    names = ", ".join(buffer_name(one.buffer) for one in standing.buffers[:NAMES_MAX])
+    names += f" +{count - NAMES_MAX}" if count > NAMES_MAX else ""
+    other = f", and {size_text(standing.other_pages, page_bytes)} of no known dma-buf" if standing.other_pages else ""
+    return (*spans, (f"{count} buffer{'' if count == 1 else 's'}, {size}: ", ""), (names, STRONG), (other, LABEL))
 
 
 def _place(pfn: int | None, found: Fit, area: CmaArea) -> str:

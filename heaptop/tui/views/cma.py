@@ -9,12 +9,14 @@ from textual.content import Content
 from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
+from heaptop.analysis.in_the_way import in_the_way
 from heaptop.analysis.occupancy import Fit, fit, fitting_runs
 from heaptop.analysis.placement import Placement
 from heaptop.model import Buffer, CmaArea
 from heaptop.session import Update
 from heaptop.tui.renderables import cma_text
 from heaptop.tui.renderables.cma_map import Bit
+from heaptop.tui.renderables.cma_owners import Lies, Owners, legend_spans, lying_in
 from heaptop.tui.view import View
 from heaptop.tui.widgets.cma_map import CmaMap
 from heaptop.units import printable
@@ -55,14 +57,18 @@ class CmaView(View):
         & #cma-areas { text-wrap: nowrap; text-overflow: ellipsis; }
         & CmaMap { height: 1fr; padding: 0 1; }
         & .cma-line { height: 1; padding: 0 1; }
-        & #cma-ask, & #cma-below { height: 1; padding: 0 1; }
-        & #cma-nearest { width: 1fr; height: 1; }
+        & #cma-ask { height: 1; padding: 0 1; }
+        & #cma-below { height: auto; max-height: 2; padding: 0 1; }
+        & #cma-nearest { width: 1fr; height: auto; min-height: 1; max-height: 2; }
+        & #cma-owners { display: none; text-wrap: nowrap; text-overflow: ellipsis; }
+        &.owned #cma-owners { display: block; }
         & #cma-scale { width: auto; color: $unknown; padding-left: 1; }
         & #cma-ask Label { color: $unknown; padding-right: 1; }
         & #cma-ask Input { width: 11; margin-right: 1; }
         & #cma-answer { width: 1fr; height: 1; }
         & #cma-said { height: 1fr; padding: 1 2; display: none; overflow-y: auto; }
-        &.no-map { & #cma-said { display: block; } & CmaMap, & #cma-cursor, & #cma-scale { display: none; } }
+        &.no-map { & #cma-said { display: block; } }
+        &.no-map { & CmaMap, & #cma-cursor, & #cma-scale, & #cma-owners { display: none; } }
         &.no-area { & #cma-areas, & #cma-orders, & #cma-ask, & #cma-below { display: none; } }
     }
     """
@@ -73,12 +79,15 @@ class CmaView(View):
         self._page_bytes = 4096
         self._fit: Fit | None = None
         self._placement: tuple[object, CmaArea, Placement] | None = None
+        self._owners = Owners()
+        self._lies: tuple[tuple[Lies, ...], ...] = ()
 
     def compose(self) -> ComposeResult:
         """Areas, map, and the lines below it."""
         yield OptionList(id="cma-areas", markup=False, compact=True)
         yield CmaMap(id="cma-map")
         yield Static(id="cma-said", markup=False)
+        yield Static(id="cma-owners", classes="cma-line", markup=False)
         yield Static(id="cma-cursor", classes="cma-line", markup=False)
         yield Static(id="cma-orders", classes="cma-line", markup=False)
         with Question(id="cma-ask"):
@@ -107,7 +116,8 @@ class CmaView(View):
         snapshot = update.snapshot
         shown = self.area
         if snapshot.cma == self._areas and snapshot.cma:
-            self.on_cma_map_cursor_moved()  # it may be another buffer that lies there
+            self._draw_owners()  # it may be other buffers that lie there
+            self._answer()
             return
         self._areas, self._page_bytes = snapshot.cma, snapshot.page_bytes
         options = self.query_one("#cma-areas", OptionList)
@@ -164,16 +174,29 @@ class CmaView(View):
             said.update(content(cma_text.no_bitmap_spans(area, gaps, self._page_bytes)))
         else:
             self.map.set_area(area, self._page_bytes)
+            self._draw_owners()
         counts = cma_text.order_counts(area)
         self.query_one("#cma-orders", Static).update(content(cma_text.orders_spans(counts, area, self._page_bytes)))
         self._answer()
+
+    def _draw_owners(self) -> None:
+        """Who lies where, in the map, and below it who is who."""
+        area, buffers = self.area, self.shell.buffers
+        if area is None or not area.ranges:
+            return
+        self._lies = lying_in(area, self._placed(area), buffers, self._owners)
+        legend = legend_spans(self._lies, area, buffers, self._page_bytes)
+        self.set_class(bool(legend), "owned")
+        self.query_one("#cma-owners", Static).update(content(legend))
+        self.on_cma_map_cursor_moved()
 
     def on_cma_map_cursor_moved(self) -> None:
         """Tell what is under the cursor."""
         area = self.map.area
         if area is None or not area.ranges:
             return
-        self.map.set_owned(cma_text.owned_runs(area, self._owner(area)))
+        owner = self._owner(area)
+        self.map.set_owners(self._lies, None if owner is None else owner.inode)
         spans = cma_text.cursor_spans(area, self.map.cursor, self._page_bytes, self._owner_spans(area))
         self.query_one("#cma-cursor", Static).update(content(spans))
         legend = cma_text.LEGEND if self.size.width >= LEGEND_COLUMNS else ""
@@ -246,7 +269,10 @@ class CmaView(View):
         room = [fitting_runs(part, order, request.size_pages, request.align_order) for part in area.ranges]
         self.map.set_room(room)
         answer.update(content(cma_text.answer_spans(self._fit, area, self._page_bytes)))
-        below = cma_text.nearest_spans(self._fit, area, self._page_bytes)
+        update = self.shell.update
+        buffers = update.snapshot.buffers if update is not None else ()
+        standing = in_the_way(area, self._fit, request.size_pages, buffers)
+        below = cma_text.nearest_spans(self._fit, standing, area, self._page_bytes)
         if self._fit.fits:
             count = sum(map(len, room))
             below = ((f"○ marks the {count} free run{'' if count == 1 else 's'} with room for it", cma_text.LABEL),)

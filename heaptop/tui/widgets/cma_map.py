@@ -26,9 +26,10 @@ from heaptop.tui.renderables.cma_map import (
     draw_row,
     range_bits,
 )
+from heaptop.tui.renderables.cma_owners import COLOURS, Lies, owned_cells, signs
 from heaptop.units import format_size
 
-KINDS = ("free", "part", "used", "room", "unknown", "owner")
+KINDS = ("free", "part", "used", "room", "unknown", "owner", *(f"owner-{n + 1}" for n in range(COLOURS)))
 ROUND_CELLS = 16
 LABEL_WIDTH_MIN = 40
 """On screens narrower than this the page frames are left out: cells are worth more."""
@@ -71,6 +72,12 @@ class CmaMap(ScrollView, can_focus=True):
         & .cma-map--room { color: $room; }
         & .cma-map--unknown { color: $unknown; }
         & .cma-map--owner { color: $accent; text-style: bold; }
+        & .cma-map--owner-1 { color: $owner-1; }
+        & .cma-map--owner-2 { color: $owner-2; }
+        & .cma-map--owner-3 { color: $owner-3; }
+        & .cma-map--owner-4 { color: $owner-4; }
+        & .cma-map--owner-5 { color: $owner-5; }
+        & .cma-map--owner-6 { color: $owner-6; }
         & .cma-map--label { color: $unknown; }
         & .cma-map--heading { text-style: bold; }
         & .cma-map--cursor { color: $accent; background: $panel; text-style: bold; }
@@ -93,7 +100,8 @@ class CmaMap(ScrollView, can_focus=True):
         self._layout = MapLayout((), 1, 1)
         self._zoom: int | None = None
         self._room: Sequence[Sequence[Run]] = ()
-        self._owned: Sequence[Sequence[Run]] = ()
+        self._lies: Sequence[Sequence[Lies]] = ()
+        self._chosen: int | None = None
         self._styles: dict[str, Style] = {}
 
     @property
@@ -113,7 +121,7 @@ class CmaMap(ScrollView, can_focus=True):
     def set_area(self, area: CmaArea, page_bytes: int) -> None:
         """Show this area. The same area as before (by name) keeps cursor, zoom and scroll."""
         if self.area is None or self.area.name != area.name:
-            self.cursor, self._zoom, self._room, self._owned = Bit(0, 0), None, (), ()
+            self.cursor, self._zoom, self._room, self._lies = Bit(0, 0), None, (), ()
             self.scroll_to(y=0, animate=False, force=True)
         self.area, self._page_bytes = area, page_bytes
         self._lay_out()
@@ -123,10 +131,10 @@ class CmaMap(ScrollView, can_focus=True):
         self._room = room
         self.refresh()
 
-    def set_owned(self, owned: Sequence[Sequence[Run]]) -> None:
-        """Where, in each range, the buffer under the cursor lies, rising; it stands out."""
-        if owned != self._owned:
-            self._owned = owned
+    def set_owners(self, lies: Sequence[Sequence[Lies]], chosen: int | None) -> None:
+        """Whose the bits of each range are, and which buffer lies under the cursor: it stands out."""
+        if (lies, chosen) != (self._lies, self._chosen):
+            self._lies, self._chosen = lies, chosen
             self.refresh()
 
     def go_to(self, place: Bit) -> None:
@@ -289,7 +297,8 @@ class CmaMap(ScrollView, can_focus=True):
         assert self.area is not None
         part = self.area.ranges[row.range_index]
         room = self._room[row.range_index] if row.range_index < len(self._room) else ()
-        owned = self._owned[row.range_index] if row.range_index < len(self._owned) else ()
+        lies = self._lies[row.range_index] if row.range_index < len(self._lies) else ()
+        told = signs(owned_cells(lies, row, self.bits_per_cell), self._chosen) if lies else ()
         segments = []
         if self._label_width:
             first_page = (part.base_pfn or 0) + (row.start_bit << self._order_per_bit)
@@ -298,7 +307,7 @@ class CmaMap(ScrollView, can_focus=True):
         ahead = self.cursor.bit - row.start_bit if self.cursor.range_index == row.range_index else -1
         cursor_x = ahead // self.bits_per_cell if 0 <= ahead < row.count_bits else -1
         x = 0
-        for text, kind in draw_row(part.bitmap, row, self.bits_per_cell, room, owned):
+        for text, kind in draw_row(part.bitmap, row, self.bits_per_cell, room, told):
             style = base + self._named(kind)
             at = cursor_x - x
             if 0 <= at < len(text):

@@ -10,6 +10,7 @@ from heaptop.tui.renderables.cma_map import (
     SHADES,
     UNKNOWN,
     Bit,
+    Cell,
     MapLayout,
     Row,
     Stretch,
@@ -69,10 +70,21 @@ def test_no_bitmap_is_unknown() -> None:
 
 
 def test_neighbours_of_a_kind_are_joined() -> None:
-    assert stretches([0, 1, 2, 4, 4], [4] * 5, [False] * 5, [False] * 5) == (
+    assert stretches(Cell(used, 4) for used in (0, 1, 2, 4, 4)) == (
         Stretch("·", "free"),
         Stretch("░▒", "part"),
         Stretch("██", "used"),
+    )
+
+
+def test_owners_stand_out_and_their_letter_says_how_full_the_cell_is() -> None:
+    bitmap = bytes([0b0011_1111, 0b1111_1111, 0])
+    signs = [("", ""), ("A", "owner-1"), ("B", "owner-2"), ("", "owner-2"), ("C", "owner-3"), ("", "")]
+    assert draw_row(bitmap, Row(0, 0, 24), 4, (), signs) == (
+        Stretch("█", "used"),
+        Stretch("a", "owner-1"),
+        Stretch("B█", "owner-2"),
+        Stretch("··", "free"),
     )
 
 

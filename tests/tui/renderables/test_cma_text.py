@@ -1,7 +1,8 @@
 import pytest
 
+from heaptop.analysis.in_the_way import in_the_way
 from heaptop.analysis.occupancy import fit
-from heaptop.model import CmaArea, CmaRange, Gap, Memory
+from heaptop.model import Buffer, CmaArea, CmaRange, Gap, Memory, PageRun
 from heaptop.tui.renderables import cma_text
 from heaptop.tui.renderables.cma_map import Bit
 from heaptop.tui.renderables.cma_text import Request, plain, request_of
@@ -91,9 +92,14 @@ def test_a_wrong_request_says_why(size: str, align: str, why: str) -> None:
         request_of(size, align, PAGE)
 
 
-def answer(of: CmaArea, size_pages: int, align_order: int) -> tuple[str, str]:
+def answer(of: CmaArea, size_pages: int, align_order: int, *buffers: Buffer) -> tuple[str, str]:
     found = fit(of, size_pages, align_order)
-    return plain(cma_text.answer_spans(found, of, PAGE)), plain(cma_text.nearest_spans(found, of, PAGE))
+    standing = in_the_way(of, found, size_pages, buffers)
+    return plain(cma_text.answer_spans(found, of, PAGE)), plain(cma_text.nearest_spans(found, standing, of, PAGE))
+
+
+def lying(inode: int, pfn: int, count_pages: int, name: str | None = None) -> Buffer:
+    return Buffer(inode, None, None, name, None, None, None, None, (), runs=(PageRun(pfn, count_pages),))
 
 
 def test_it_fits() -> None:
@@ -108,6 +114,15 @@ def test_it_does_not_fit() -> None:
         "Nearest: pfn 0x5be00, in the way 72 pages, 288 KiB",
     )
     assert answer(area(), 2048, 0) == ("No: largest aligned hole 1.47 MiB.", "")
+
+
+def test_who_is_in_the_way_is_named() -> None:
+    two = (lying(7, 0x5BE00, 40, "cam\n[/x]"), lying(8, 0x5BE28, 24), lying(9, 0x70000, 8, "elsewhere"))
+    assert answer(area(), 512, 8, *two)[1] == (
+        "Nearest: pfn 0x5be00, in the way 2 buffers, 288 KiB: cam\\n[/x], inode 8, and 32.0 KiB of no known dma-buf"
+    )
+    many = [lying(n, 0x5BE00 + n, 1, f"b{n}") for n in range(64)]
+    assert "64 buffers, 288 KiB: b0, b1, b2, b3, b4, b5, b6, b7 +56, and" in answer(area(), 512, 8, *many)[1]
 
 
 def test_it_is_not_known() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -269,6 +270,23 @@ def owned_cells(shown: CmaMap) -> str:
     return "".join(part.text for part in shown.render_line(0) if part.style and part.style.color == style.color)[1:]
 
 
+async def test_who_lies_where_and_who_is_in_the_way() -> None:
+    buffers = (lying(7, 0x5BE00, 32), lying(8, 0x5BE20, 2, None), lying(9, 0x5BE22, 30, "raw"))
+    stage = staged(update(snapshot(cma=(area(),))), update(snapshot(cma=(area(),), buffers=buffers)))
+    async with stage.run_test(size=NARROW) as pilot:
+        on = await ready(pilot, "4")
+        assert not on.query_one("#cma-owners").display
+        await pilot.press("end", "f5")
+        await until(pilot, lambda: on.query_one("#cma-owners").display)
+        assert said(on, "#cma-owners").startswith("A camera[/x] 256 KiB  █ of no known dma-buf 1.20 MiB")
+        assert lines(on)[0] == "0x5be00 A" + "█" * 15 + "AA" + "█" * 14 + "·" * 32
+        assert await ask(on, pilot, "2M") == "No: largest aligned hole 1.00 MiB."
+        assert said(on, "#cma-nearest") == (
+            "Nearest: pfn 0x5be00, in the way 3 buffers, 288 KiB: cam-raw, raw, inode 8, "
+            "and 32.0 KiB of no known dma-buf"
+        )
+
+
 async def test_to_the_buffer_under_the_cursor() -> None:
     stage = staged(update(snapshot(cma=(area(),), buffers=(lying(7, 0x5BE00, 32), lying(8, 0x5BE20, 2)))))
     async with stage.run_test(size=WIDE) as pilot:
@@ -324,6 +342,30 @@ def seen() -> Snapshot:
         flags |= ((1 << count) - 1) << first
     runs_ = [(n, 1) for n in range(16384) if flags >> n & 1]
     return snapshot(cma=(area(runs_, count_pages=16384), RANGES))
+
+
+def owned() -> Snapshot:
+    """Buffers of several holders, some of them fragments, and pages of nobody known."""
+    one = seen()
+    holders = [(Holder(ProcessId(800 + n, 1), comm, (FdRef(3),)),) for n, comm in enumerate(HOLDERS)]
+    base = one.cma[0].base_pfn or 0
+    buffers = []
+    for n in range(60):
+        first, count = n * 1637 % 16000, 5 + n * n % 190
+        if n % 7:
+            runs_ = (PageRun(base + first, count),)
+            who = holders[n % len(HOLDERS)] if n % 11 else ()
+            buffers.append(Buffer(n, count << 12, "reserved", f"b{n}", 1, 0, (), (), who, "reserved", runs=runs_))
+    return replace(one, buffers=tuple(buffers))
+
+
+HOLDERS = ("cameraserver", "codec", "surfaceflinger", "app")
+
+
+@pytest.mark.parametrize("theme", ["heaptop-dark", "heaptop-ansi16"])
+def test_owners_at_80x24(snap_compare: Any, theme: str) -> None:
+    stage = staged(update(owned()), theme=theme)
+    assert snap_compare(stage, terminal_size=NARROW, run_before=lambda pilot: ready(pilot, "4", "plus"))
 
 
 def test_cma_at_80x24(snap_compare: Any) -> None:
