@@ -6,7 +6,10 @@ framework    the alloc ioctl's checks, names, and buffers as sealed memfds
 inotify      tells the moment of a buffer's last release
 text         the kernel's files about all this
 wire         the protocol, and a client of it
-server       the process that all of it lives in
+server       the process that all of it lives in, for its clients
+shared       reach, start and end the emulator that all of a user's programs share
+folder       where these find it
+daemon       the process of the shared emulator
 actor        what a process of a scenario can do
 scenarios    the scenarios: real processes that use the heaps
 """

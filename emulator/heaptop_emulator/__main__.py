@@ -3,13 +3,13 @@
 import argparse
 import socket
 
-from heaptop_emulator import linux
+from heaptop_emulator import linux, wire
 from heaptop_emulator.actor import launch
 from heaptop_emulator.framework import Framework
 from heaptop_emulator.heap import CmaHeap, SystemHeap
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.scenarios import SCENARIOS
-from heaptop_emulator.server import Server
+from heaptop_emulator.server import Server, World
 
 
 def main() -> None:
@@ -25,7 +25,8 @@ def main() -> None:
     linux.name_process("heaptop-emu")
     machine = Machine()
     framework = Framework([SystemHeap(machine), *(CmaHeap(area) for area in machine.areas.values())])
-    Server(machine, framework, options.scenario, control, actors).run()
+    world = World(machine, framework, options.scenario, options.seed)
+    Server(world, actors, lambda: wire.send(control, wire.encode({}))).serve(control)
 
 
 if __name__ == "__main__":

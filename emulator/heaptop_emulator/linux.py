@@ -51,11 +51,11 @@ def name_process(name: str) -> None:
         ctypes.memset(start + size - 1, 1, 1)
 
 
-def peer_pid(connection: socket.socket) -> int:
-    """The process that made this socket (SO_PEERCRED)."""
+def peer_credentials(connection: socket.socket) -> tuple[int, int]:
+    """Pid and uid of the process that made, connected or listened on the socket at the other end (SO_PEERCRED)."""
     credentials = struct.Struct("iII")
-    pid, _, _ = credentials.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
-    return int(pid)
+    pid, uid, _ = credentials.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
+    return int(pid), int(uid)
 
 
 def end_with_parent(parent: int) -> None:

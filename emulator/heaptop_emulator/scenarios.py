@@ -151,6 +151,7 @@ SCENARIOS: Final = MappingProxyType(
     {
         scenario.name: scenario
         for scenario in (
+            Scenario("idle", "No process and no buffer: all memory is free.", ()),
             Scenario(
                 "steady",
                 "About two buffers a second are replaced and nothing grows: there is no suspect.",

@@ -1,6 +1,9 @@
 """The emulator's process: one thread that answers requests and gives pages back the moment a buffer's last holder goes.
 
-It ends when its first client, who started it, does, and takes the scenario's processes with it.
+One that was started for one heaptop ends when that first client, `control`, does. The shared one (daemon.py) listens,
+and ends when it is told to. Either takes the scenario's processes with it.
+
+In each round every client that has asked something gets one answer, so nobody waits for more than one of anybody's.
 """
 
 import errno
@@ -10,86 +13,114 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass
 from uuid import uuid4
 
 from heaptop_emulator import linux, text, wire
 from heaptop_emulator.actor import ActorProcess
+from heaptop_emulator.clients import Clients, Connection
+from heaptop_emulator.door import Door
 from heaptop_emulator.events import Events
 from heaptop_emulator.framework import Buffer, Framework, check_name
 from heaptop_emulator.heap import CmaHeap, CmaPages
 from heaptop_emulator.machine import Machine
-from heaptop_emulator.wire import BufferState, Message, ProtocolError, State
-
-BUFFERS_PER_CLIENT_MAX: Final = 1 << 15
-"""Live buffers one client may have asked for; further requests get ENFILE."""
+from heaptop_emulator.wire import About, BufferState, Message, ProtocolError, State
 
 
-class _Connection:
-    """A client's end here, the process at the other, and the buffers alive that it asked for."""
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is served: a machine, its heaps, and what was asked for when it was made."""
 
-    def __init__(self, connection: socket.socket, pid: int) -> None:
-        connection.settimeout(0)
-        self.socket = connection
-        self.pid = pid
-        self.inodes: set[int] = set()
+    machine: Machine
+    framework: Framework
+    scenario: str
+    seed: int = 1
 
 
 class Server:
-    """Serves one machine to `control` and the actors until `control` is gone."""
+    """Serves one world to its clients and the scenario's actors."""
 
-    def __init__(
-        self, machine: Machine, framework: Framework, scenario: str, control: socket.socket, actors: list[ActorProcess]
-    ) -> None:
-        self._machine = machine
-        self._framework = framework
-        self._scenario = scenario
+    def __init__(self, world: World, actors: list[ActorProcess], on_ready: Callable[[], None]) -> None:
+        """`on_ready` is called once, when every actor has made its first allocations."""
+        self._world = world
+        self._framework = world.framework
         self._boot_id = str(uuid4())
-        self._control = _Connection(control, linux.peer_pid(control))
+        self._started_at = time.time()
+        self._on_ready = on_ready
         self._actors = {actor.pid: actor for actor in actors}
         self._starting = list(actors)
-        self._clients: dict[int, _Connection] = {}
-        self._asked_by: dict[int, _Connection] = {}
+        self._clients = Clients()
         self._lines: dict[int, bytes] = {}
         self._selector = selectors.DefaultSelector()
         self._events = Events()
+        self._stoppable = False
+        self._stopping = False
 
-    def run(self) -> None:
-        """Serve until the first client is gone; then nothing of it is left."""
+    def serve(self, control: socket.socket) -> None:
+        """Serve until this first client is gone; then nothing of it is left."""
         try:
-            self._selector.register(self._framework.releases, selectors.EVENT_READ, self._collect)
-            self._admit(self._control)
-            for actor in self._actors.values():
-                self._admit(_Connection(actor.connection, actor.pid))
-                self._selector.register(actor.pidfd, selectors.EVENT_READ, self._reaper(actor))
-            self._start_next()
-            while self._control.socket.fileno() in self._clients:
-                for key, _ in self._selector.select():
-                    act: Callable[[], None] = key.data
-                    act()
+            first = self._admit(control)
+            self._begin()
+            while first is not None and first in self._clients:
+                self._round()
         finally:
             self._close()
+
+    def listen(self, door: Door, stop: socket.socket) -> None:
+        """Serve whoever comes in until a client says so or `stop` is readable; then nothing of it is left."""
+        self._stoppable = True
+        try:
+            self._selector.register(door.listener, selectors.EVENT_READ, lambda: self._accept(door))
+            self._selector.register(stop, selectors.EVENT_READ, self._stop)
+            self._begin()
+            while not self._stopping:
+                self._round()
+        finally:
+            door.close()
+            self._close()
+
+    def _begin(self) -> None:
+        self._selector.register(self._framework.releases, selectors.EVENT_READ, self._collect)
+        for actor in self._actors.values():
+            self._admit(actor.connection, actor.pid)
+            self._selector.register(actor.pidfd, selectors.EVENT_READ, self._reaper(actor))
+        self._start_next()
+
+    def _round(self) -> None:
+        for key, _ in self._selector.select():
+            act: Callable[[], None] = key.data
+            act()
+
+    def _stop(self) -> None:
+        self._stopping = True
 
     def _close(self) -> None:
         for actor in self._actors.values():
             signal.pidfd_send_signal(actor.pidfd, signal.SIGKILL)
             os.waitpid(actor.pid, 0)
             os.close(actor.pidfd)
-        for client in list(self._clients.values()):
+        for client in self._clients:
             self._drop(client)
         self._selector.close()
         self._events.close()
         self._framework.close()
 
-    def _admit(self, client: _Connection) -> None:
-        self._clients[client.socket.fileno()] = client
-        self._selector.register(client.socket, selectors.EVENT_READ, lambda: self._serve(client))
+    def _accept(self, door: Door) -> None:
+        entered = door.accept()
+        if entered is not None:
+            self._admit(*entered)
 
-    def _drop(self, client: _Connection) -> None:
-        """Part with a client. Its buffers live on as long as somebody holds them."""
-        if self._clients.pop(client.socket.fileno(), None) is not None:
+    def _admit(self, connection: socket.socket, pid: int | None = None) -> Connection | None:
+        client = self._clients.admit(connection, linux.peer_credentials(connection)[0] if pid is None else pid)
+        if client is not None:
+            self._selector.register(client.socket, selectors.EVENT_READ, lambda: self._serve(client))
+        return client
+
+    def _drop(self, client: Connection) -> None:
+        """Part with a client."""
+        if client in self._clients:
             self._selector.unregister(client.socket)
-            client.socket.close()
+            self._clients.part(client)
 
     def _reaper(self, actor: ActorProcess) -> Callable[[], None]:
         def reap() -> None:
@@ -104,17 +135,19 @@ class Server:
 
     def _start_next(self) -> None:
         """Let the next actor make its first allocations: one after the other, so that each run lays out alike."""
-        recipient = self._starting[0].connection if self._starting else self._control.socket
-        wire.send(recipient, wire.encode({}))
+        if self._starting:
+            wire.send(self._starting[0].connection, wire.encode({}))
+        else:
+            self._on_ready()
 
     def _collect(self) -> None:
         for buffer in self._framework.collect():
-            self._asked_by.pop(buffer.inode).inodes.discard(buffer.inode)
+            self._clients.discharge(buffer.inode)
             self._events.tell("free", None, **_about(buffer))
 
-    def _serve(self, client: _Connection) -> None:
+    def _serve(self, client: Connection) -> None:
         """Answer one request. Who breaks the protocol, or does not take the answer, is dropped."""
-        if client.socket.fileno() not in self._clients:
+        if client not in self._clients:
             return
         try:
             raw = client.socket.recv(wire.MESSAGE_BYTES_MAX + 1)
@@ -136,7 +169,7 @@ class Server:
             answer = {"errno": error.errno or errno.EIO}
         self._reply(client, answer, fd)
 
-    def _reply(self, client: _Connection, answer: dict[str, object], fd: int | None) -> None:
+    def _reply(self, client: Connection, answer: dict[str, object], fd: int | None) -> None:
         """Send, and keep nothing: a client that leaves its answers lying would hold buffers nobody sees."""
         try:
             wire.send(client.socket, wire.encode(answer), fd)
@@ -146,36 +179,38 @@ class Server:
             if fd is not None:
                 os.close(fd)
 
-    def _answer(self, client: _Connection, request: Message) -> tuple[dict[str, object], int | None]:
+    def _answer(self, client: Connection, request: Message) -> tuple[dict[str, object], int | None]:
         """The answer and the descriptor that goes with it. OSError where the request is refused."""
-        operation = request.text("op")
-        if operation == "alloc":
-            return self._allocate(client, request)
-        if operation == "state":
-            return {"errno": 0}, self._state_file()
-        if operation == "events":
-            return {"errno": 0}, self._events.subscribe()
-        if operation == "name":
-            self._framework.set_name(request.number("inode"), request.name() or b"")
-        elif operation == "ready":
-            self._ready(client)
-        else:
-            raise ProtocolError(f"unknown operation {operation!r}")
+        match request.text("op"):
+            case "alloc":
+                return self._allocate(client, request)
+            case "state":
+                return {"errno": 0}, _file_with(self._state().to_json())
+            case "about":
+                return {"errno": 0}, _file_with(self._about().to_json())
+            case "events":
+                return {"errno": 0}, self._events.subscribe()
+            case "name":
+                self._framework.set_name(request.number("inode"), request.name() or b"")
+            case "ready":
+                self._ready(client)
+            case "stop" if self._stoppable:
+                self._stop()
+            case operation:
+                raise ProtocolError(f"unknown operation {operation!r}")
         return {"errno": 0}, None
 
-    def _allocate(self, client: _Connection, request: Message) -> tuple[dict[str, object], int]:
+    def _allocate(self, client: Connection, request: Message) -> tuple[dict[str, object], int]:
         name = request.name()
         if name is not None:
             name = check_name(name)
-        if len(client.inodes) >= BUFFERS_PER_CLIENT_MAX:
-            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
-        buffer, fd = self._ask_heap(client, request)
+        self._clients.check_room(client.account)
+        buffer, fd = self._ask_heap(request, request.optional_number("pid") or client.account.pid)
         buffer.name = name
-        client.inodes.add(buffer.inode)
-        self._asked_by[buffer.inode] = client
+        self._clients.charge(buffer.inode, client.account.pid)
         return {"errno": 0, "inode": buffer.inode, "size_bytes": buffer.size_bytes}, fd
 
-    def _ask_heap(self, client: _Connection, request: Message) -> tuple[Buffer, int]:
+    def _ask_heap(self, request: Message, pid: int) -> tuple[Buffer, int]:
         """Allocate, and tell how that went."""
         name, length = request.text("heap"), request.number("len")
         flags = {flag: request.number(flag) for flag in ("fd_flags", "heap_flags")}
@@ -187,34 +222,44 @@ class Server:
             heap = self._framework.heaps.get(name)
             if isinstance(heap, CmaHeap) and error.errno == errno.ENOMEM:
                 reason = "no run large enough"
-                self._events.tell("cma_fail", client.pid, size_bytes=length, area=heap.area.name, reason=reason)
-            self._events.tell("alloc_fail", client.pid, size_bytes=length, errno=error.errno, latency_s=took)
+                self._events.tell("cma_fail", pid, size_bytes=length, area=heap.area.name, reason=reason)
+            self._events.tell("alloc_fail", pid, size_bytes=length, errno=error.errno, latency_s=took)
             raise
         took = time.perf_counter() - began
         pfn = buffer.pages.runs()[0].pfn if isinstance(buffer.pages, CmaPages) else None
-        self._events.tell("alloc", client.pid, **_about(buffer), latency_s=took, pfn=pfn)
+        self._events.tell("alloc", pid, **_about(buffer), latency_s=took, pfn=pfn)
         return buffer, fd
 
-    def _ready(self, client: _Connection) -> None:
+    def _ready(self, client: Connection) -> None:
         if self._starting and self._starting[0].connection is client.socket:
             del self._starting[0]
             self._start_next()
 
-    def _state_file(self) -> int:
-        """The state in a file without a name, read from its beginning."""
-        fd = linux.nameless_file("heaptop-emulator-state")
-        with open(fd, "wb", closefd=False) as file:
-            file.write(self._state().to_json())
-        os.lseek(fd, 0, os.SEEK_SET)
-        return fd
+    def _about(self) -> About:
+        buffers = self._framework.buffers.values()
+        return About(
+            protocol=wire.PROTOCOL,
+            pid=os.getpid(),
+            boot_id=self._boot_id,
+            scenario=self._world.scenario,
+            seed=self._world.seed,
+            started_at=self._started_at,
+            recovered=0,
+            heaps=tuple(self._framework.heaps),
+            actors={pid: actor.comm for pid, actor in self._actors.items()},
+            clients=len(self._clients) - len(self._actors),
+            buffers=len(buffers),
+            size_bytes=sum(buffer.size_bytes for buffer in buffers),
+        )
 
     def _state(self) -> State:
         heaps = tuple(self._framework.heaps)
+        files = text.machine_files(self._world.machine, heaps, self._boot_id)
         return State(
-            scenario=self._scenario,
+            scenario=self._world.scenario,
             heaps=heaps,
             actors={pid: actor.comm for pid, actor in self._actors.items()},
-            files={**text.machine_files(self._machine, heaps, self._boot_id), text.PLACES: self._places()},
+            files={**files, text.PLACES: self._places()},
             links=text.machine_links(heaps),
             buffers=tuple(
                 BufferState(item.inode, item.heap, item.size_bytes, item.access, item.serial, item.name)
@@ -232,3 +277,12 @@ class Server:
 
 def _about(buffer: Buffer) -> dict[str, object]:
     return {"inode": buffer.inode, "size_bytes": buffer.size_bytes, "exporter": buffer.heap}
+
+
+def _file_with(raw: bytes) -> int:
+    """A file without a name, read from its beginning."""
+    fd = linux.nameless_file("heaptop-emulator-answer")
+    with open(fd, "wb", closefd=False) as file:
+        file.write(raw)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

@@ -1,10 +1,13 @@
 """The emulator's protocol: one JSON object a message on a SOCK_SEQPACKET socket, request and answer in turn.
 
-    alloc  heap len fd_flags heap_flags name  ->  errno inode size_bytes, and the buffer's fd by SCM_RIGHTS
+    alloc  heap len fd_flags heap_flags name pid  ->  errno inode size_bytes, and the buffer's fd by SCM_RIGHTS
+                                                  (pid: on whose behalf, where that is not the client itself)
     name   inode name                         ->  errno
+    about                                     ->  errno, and a file with the About by SCM_RIGHTS
     state                                     ->  errno, and a file with the State by SCM_RIGHTS (it has no size limit)
     events                                    ->  errno, and the read end of a pipe by SCM_RIGHTS: see events.py
     ready                                     ->  errno          (a scenario's process has made its first allocations)
+    stop                                      ->  errno, and the end of the connection once the emulator has ended
 
 Byte strings are written as latin-1. A message that is none of these ends the connection.
 """
@@ -16,8 +19,10 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
+PROTOCOL: Final = 1
+"""Rises when an older client could not understand the answers."""
 MESSAGE_BYTES_MAX: Final = 4096
 U64_MAX: Final = (1 << 64) - 1
 
@@ -70,6 +75,37 @@ class State:
                 for row in fields["buffers"]
             ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """The emulator in figures. `recovered` counts the buffers that it found again when it started."""
+
+    protocol: int
+    pid: int
+    boot_id: str
+    scenario: str
+    seed: int
+    started_at: float
+    recovered: int
+    heaps: tuple[str, ...]
+    actors: Mapping[int, str]
+    clients: int
+    buffers: int
+    size_bytes: int
+
+    def to_json(self) -> bytes:
+        """For the wire."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> "About":
+        """ProtocolError where it is of another protocol."""
+        fields: dict[str, Any] = json.loads(raw)
+        if fields.get("protocol") != PROTOCOL:
+            raise ProtocolError(f"protocol {fields.get('protocol')!r}, not {PROTOCOL}")
+        actors = {int(pid): comm for pid, comm in fields["actors"].items()}
+        return cls(**{**fields, "heaps": tuple(fields["heaps"]), "actors": actors})
 
 
 def _latin1(value: object) -> str:
@@ -128,6 +164,10 @@ class Message:
             raise ProtocolError(f"{key} is not an unsigned 64-bit number")
         return value
 
+    def optional_number(self, key: str) -> int | None:
+        """An unsigned 64-bit number, null or absent."""
+        return None if self._fields.get(key) is None else self.number(key)
+
     def name(self) -> bytes | None:
         """The field `name`: a byte string or null."""
         if self._fields.get("name") is None:
@@ -157,6 +197,16 @@ class Client:
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Part with the emulator. May be called twice."""
+        self.socket.close()
+
     def allocate(
         self,
         heap: str,
@@ -165,10 +215,14 @@ class Client:
         *,
         fd_flags: int = os.O_RDWR | os.O_CLOEXEC,
         heap_flags: int = 0,
+        on_behalf_of: int | None = None,
     ) -> Given:
-        """ALLOC, and DMA_BUF_SET_NAME where a name is given: then a name that is too long allocates nothing."""
+        """ALLOC, and DMA_BUF_SET_NAME where a name is given: then a name that is too long allocates nothing.
+
+        `on_behalf_of` is the thread that the emulator's events then name.
+        """
         request = {"op": "alloc", "heap": heap, "len": length, "fd_flags": fd_flags, "heap_flags": heap_flags}
-        answer, fd = self._ask({**request, "name": name})
+        answer, fd = self._ask({**request, "name": name, "pid": on_behalf_of})
         if fd is None:
             raise OSError(errno.EMFILE, "the descriptor was lost: too many open files here")
         os.set_inheritable(fd, not fd_flags & os.O_CLOEXEC)
@@ -180,11 +234,17 @@ class Client:
 
     def state(self) -> State:
         """All that the emulator knows at this moment."""
-        _, fd = self._ask({"op": "state"})
-        if fd is None:
-            raise OSError(errno.EMFILE, "the state was lost: too many open files here")
-        with open(fd, "rb") as file:
-            return State.from_json(file.read())
+        return State.from_json(self._ask_for_file("state"))
+
+    def about(self) -> About:
+        """The emulator in figures: quicker than its whole state. ProtocolError where it is of another protocol."""
+        return About.from_json(self._ask_for_file("about"))
+
+    def stop(self) -> None:
+        """End the emulator, and wait until it has."""
+        self._ask({"op": "stop"})
+        while receive(self.socket, MESSAGE_BYTES_MAX)[0]:
+            continue
 
     def events(self) -> int:
         """The end of a pipe on which each event is a line of JSON; the caller closes it."""
@@ -200,6 +260,13 @@ class Client:
     def wait(self) -> None:
         """Wait for the emulator's go-ahead, an empty object that answers nothing."""
         self._receive()
+
+    def _ask_for_file(self, operation: str) -> bytes:
+        _, fd = self._ask({"op": operation})
+        if fd is None:
+            raise OSError(errno.EMFILE, "the answer was lost: too many open files here")
+        with open(fd, "rb") as file:
+            return file.read()
 
     def _ask(self, request: Mapping[str, object]) -> tuple[Message, int | None]:
         raw = encode(request)

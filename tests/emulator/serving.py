@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from heaptop_emulator import wire
 from heaptop_emulator.actor import ActorProcess
 from heaptop_emulator.framework import Framework
 from heaptop_emulator.heap import CmaHeap, SystemHeap
 from heaptop_emulator.machine import Machine
-from heaptop_emulator.server import Server
+from heaptop_emulator.server import Server, World
 from heaptop_emulator.wire import Client, State
 
 DEADLINE_S = 30.0
@@ -42,7 +43,9 @@ def serving() -> Iterator[Served]:
         end.settimeout(DEADLINE_S)
     actor = subprocess.Popen(["sleep", "infinity"])
     process = ActorProcess("sleep", actor.pid, os.pidfd_open(actor.pid), other_end)
-    thread = threading.Thread(target=Server(machine, framework, "test", control_end, [process]).run)
+    world = World(machine, framework, "test")
+    server = Server(world, [process], lambda: wire.send(control_end, wire.encode({})))
+    thread = threading.Thread(target=server.serve, args=(control_end,))
     thread.start()
     try:
         client = Client(other)

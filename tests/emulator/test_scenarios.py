@@ -98,7 +98,7 @@ def kinds(buffers: tuple[BufferState, ...]) -> list[tuple[int, str, int, bytes |
     return [(buffer.serial, buffer.heap, buffer.size_bytes, buffer.name) for buffer in buffers]
 
 
-@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS.keys() - {"idle"}))
 def test_it_starts_alike_each_time(scenario: str) -> None:
     with playing(scenario) as stage:
         first = kinds(stage.buffers())

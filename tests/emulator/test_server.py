@@ -10,11 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heaptop_emulator import server, wire
+from heaptop_emulator import clients, wire
 from heaptop_emulator.actor import ActorProcess
 from heaptop_emulator.framework import Framework
 from heaptop_emulator.heap import SystemHeap
 from heaptop_emulator.machine import Machine
+from heaptop_emulator.server import Server, World
 from heaptop_emulator.wire import Client, Message, ProtocolError, State
 from tests.emulator.serving import DEADLINE_S, serving, wait_for
 
@@ -137,8 +138,8 @@ def test_a_client_that_reads_no_answers_is_dropped_with_what_lay_unread() -> Non
         assert served.machine.buddy.free_pages == served.machine.free_pages - served.machine.cma_free_pages
 
 
-def test_buffers_per_client_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "BUFFERS_PER_CLIENT_MAX", 3)
+def test_buffers_per_process_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "BUFFERS_PER_PROCESS_MAX", 3)
     with serving() as served:
         held = [served.control.allocate("system", 4096) for _ in range(3)]
         with pytest.raises(OSError, match="Too many open files in system"):
@@ -169,8 +170,9 @@ def test_an_actor_that_ends_before_it_is_ready_ends_the_server() -> None:
     other, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with subprocess.Popen(["true"]) as actor, control, other:
         process = ActorProcess("broken", actor.pid, os.pidfd_open(actor.pid), other_end)
+        broken = Server(World(machine, Framework([SystemHeap(machine)]), "test"), [process], lambda: None)
         with pytest.raises(RuntimeError, match="broken ended before it was ready"):
-            server.Server(machine, Framework([SystemHeap(machine)]), "test", control_end, [process]).run()
+            broken.serve(control_end)
         assert is_dropped(Client(control))
 
 
