@@ -16,9 +16,7 @@ from heaptop_emulator.shared import Setup
 from heaptop_emulator.wire import Client
 from tests.emulator.serving import wait_for, wait_until_gone
 
-START = (
-    "import sys; from heaptop_emulator import shared; print(shared.connect_or_start(path=sys.argv[1])[0].about().pid)"
-)
+START = "from heaptop_emulator import shared; print(shared.connect_or_start(path=%r)[0].about().pid)"
 
 
 @pytest.fixture
