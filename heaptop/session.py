@@ -13,9 +13,11 @@ from itertools import chain
 from typing import Final, Generic, TypeVar
 
 from heaptop.analysis.diff import Delta, diff, other_boot
+from heaptop.analysis.growth import Clockwork, Tracker
+from heaptop.analysis.suspects import NO_GROWTH, Growth, growth_of
 from heaptop.assemble import Assembler
 from heaptop.assemble.gaps import REFUSED
-from heaptop.backend.base import Backend, FdAt, MapAt, Way
+from heaptop.backend.base import Backend, FdAt, MapAt, Timeline, Way
 from heaptop.errors import UsageError
 from heaptop.model import Buffer, Gap, ProcessId, Snapshot
 
@@ -24,6 +26,9 @@ _COUNT: Final = re.compile(r"\d+( of \d+)? \w+")
 
 TREND_POINTS: Final = 60
 """How many refreshes a trend goes back."""
+
+JUDGED_SHARE: Final = 50
+"""Growth is judged anew after so many times as long as that took: with many classes not at every look."""
 
 GONE_REFRESHES: Final = 3
 """For how many refreshes a buffer that is gone is still told of."""
@@ -70,7 +75,8 @@ class History:
 class Update:
     """One refresh: the snapshot, what changed since the one before and since the mark, and what it cost.
 
-    `lost` is what was readable at the first look and is refused at this one: a capability that was dropped.
+    `lost` is what was readable at the first look and is refused at this one: a capability that was dropped. `growth`
+    is the newest judgement of all classes; where there are many it may be some looks old.
     """
 
     snapshot: Snapshot
@@ -80,6 +86,7 @@ class Update:
     cost: Cost
     number: int
     lost: tuple[Gap, ...] = ()
+    growth: Growth = NO_GROWTH
 
 
 class Session:
@@ -92,9 +99,11 @@ class Session:
         *,
         cpu_clock: Callable[[], float] = time.process_time,
         timer: Callable[[], float] = time.perf_counter,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` gives seconds since the epoch (an argument, so that tests and recordings have their own); it is asked
-        only where a capture does not tell its time. `cpu_clock` is the CPU time of this process, `timer` only rises.
+        only where a capture does not tell its time. `cpu_clock` is the CPU time of this process; `timer` only rises,
+        and so does `monotonic`, by which growth is judged where the wall clock is set.
         """
         self._backend = backend
         self._clock = clock
@@ -104,6 +113,7 @@ class Session:
         self._wall_s = timer()
         self._assembler = Assembler()
         self._memory = _Memory()
+        self._growing = _Growing(monotonic, is_timeline=isinstance(backend, Timeline))
         self._number = 0
         self._marks = 0
         self._snapshot: Snapshot | None = None
@@ -139,8 +149,10 @@ class Session:
         if before is None or other_boot(before, snapshot):
             self._memory = _Memory()
             self._memory.begin(snapshot, now)
+            self._growing.begin(snapshot, now)
         else:
             self._memory.follow(snapshot, delta, now)
+            self._growing.follow(snapshot, delta, now)
         return Update(
             snapshot=snapshot,
             delta=delta,
@@ -149,7 +161,12 @@ class Session:
             cost=Cost(captured - began, assembled - captured, self._cpu_share()),
             number=self._number,
             lost=self._lost(snapshot),
+            growth=self._growing.lately(),
         )
+
+    def growth(self) -> Growth:
+        """The judgement of all classes, as of the newest look."""
+        return self._growing.now()
 
     def _lost(self, snapshot: Snapshot) -> tuple[Gap, ...]:
         refused = {gap: _COUNT.sub("", gap.what) for gap in snapshot.gaps if gap.why == REFUSED}
@@ -294,6 +311,48 @@ class _Memory:
         self._heaps.add((heap.name, heap.size_bytes) for heap in snapshot.heaps if heap.size_bytes is not None)
         self._exporters.add((total.name, total.size_bytes) for total in snapshot.exporters)
         self._total.append(snapshot.size_bytes)
+
+
+class _Growing:
+    """The growth of one boot's classes. `now` costs what there are; `lately` is it at times that cost little."""
+
+    def __init__(self, timer: Callable[[], float], *, is_timeline: bool) -> None:
+        self._timer = timer
+        self._is_timeline = is_timeline
+        self._clockwork = Clockwork()
+        self._tracker: Tracker | None = None
+        self._judged = NO_GROWTH
+        self._due_s = 0.0
+
+    def begin(self, snapshot: Snapshot, now: float) -> None:
+        """The first look at this boot."""
+        self._clockwork = Clockwork()
+        self._tracker = Tracker(snapshot.buffers, self._clockwork.tick(now, self._passed_s()))
+        self._due_s = 0.0
+
+    def follow(self, snapshot: Snapshot, delta: Delta, now: float) -> None:
+        """Every later look. In a time line that goes back it is a first one; the same moment again is none."""
+        if self._tracker is None or (self._is_timeline and now < self._clockwork.told):
+            self.begin(snapshot, now)
+        elif not (self._is_timeline and now == self._clockwork.told):
+            self._tracker.follow(delta, self._clockwork.tick(now, self._passed_s()))
+
+    def _passed_s(self) -> float | None:
+        """What else can tell the time; in a recording nothing can."""
+        return None if self._is_timeline else self._timer()
+
+    def lately(self) -> Growth:
+        """The newest judgement, made anew where the last one was long enough ago."""
+        if self._timer() >= self._due_s:
+            self.now()
+        return self._judged
+
+    def now(self) -> Growth:
+        """The judgement as of the newest look."""
+        began = self._timer()
+        self._judged = NO_GROWTH if self._tracker is None else growth_of(self._tracker)
+        self._due_s = began + (self._timer() - began) * JUDGED_SHARE
+        return self._judged
 
 
 def ways_to(buffer: Buffer) -> tuple[Way, ...]:
