@@ -30,7 +30,7 @@ class Exit(IntEnum):
 class HeaptopError(Exception):
     """An error with a remedy: `what` happened, `why`, and what to do (`remedy`, may be empty)."""
 
-    exit_code = Exit.UNAVAILABLE
+    exit_code: int = Exit.UNAVAILABLE
 
     def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
         super().__init__(what, why, remedy)

@@ -12,6 +12,8 @@ import resource
 import signal
 import socket
 import sys
+from types import MappingProxyType
+from typing import Final
 
 from heaptop_emulator import linux
 from heaptop_emulator.actor import launch
@@ -20,10 +22,13 @@ from heaptop_emulator.errors import EmulatorError
 from heaptop_emulator.folder import RuntimeFolder
 from heaptop_emulator.framework import Framework
 from heaptop_emulator.heap import CmaHeap, SystemHeap
-from heaptop_emulator.machine import Machine
+from heaptop_emulator.machine import Layout, Machine
 from heaptop_emulator.scenarios import SCENARIOS
 from heaptop_emulator.server import Server, World
 from heaptop_emulator.shared import Setup
+
+_AREAS_MIB: Final = MappingProxyType({"reserved": 64, "camera": 64})
+"""Roomy: the kernel's selftest takes 33 MiB of each heap."""
 
 
 def main() -> None:
@@ -75,7 +80,7 @@ def _run(folder: RuntimeFolder, setup: Setup, report: _Report) -> None:
     _keep_log(folder)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    machine = Machine()
+    machine = Machine(Layout(areas_mib=_AREAS_MIB))
     framework = Framework([SystemHeap(machine), *(CmaHeap(area) for area in machine.areas.values())])
     stop, stop_end = socket.socketpair()
     stop_end.settimeout(0)

@@ -142,6 +142,21 @@ def _verb_of(words: list[str]) -> str:
     return word if any(verb.name == word for verb in VERBS) else ""
 
 
+def _command_in(words: list[str], verb: str, taking_value: frozenset[str]) -> tuple[list[str], list[str]]:
+    """The words of a verb that runs a command, and the command: it begins after `--`, or with the first plain word
+    after the verb. Nothing in it is heaptop's.
+    """
+    is_verb_seen = is_value = False
+    for at, word in enumerate(words):
+        if word == "--":
+            return words[:at], words[at + 1 :]
+        if is_verb_seen and not is_value and not word.startswith("-"):
+            return words[:at], words[at:]
+        is_verb_seen = is_verb_seen or (word == verb and not is_value)
+        is_value = word in taking_value and not is_value
+    return words, []
+
+
 def parse(arguments: list[str]) -> Options:
     """Read a command line.
 
@@ -153,7 +168,11 @@ def parse(arguments: list[str]) -> Options:
     verb = verb_named(name)
     parser = build(name)
     taking_value = with_value(parser) | (with_value(subparsers(parser)[name]) if name else frozenset())
-    options = parser.parse_args(list(_joined(arguments, taking_value)), namespace=verb.options() if name else Options())
+    takes_command = name and getattr(verb.load(), "TAKES_COMMAND", False)
+    words, command = _command_in(arguments, name, taking_value) if takes_command else (arguments, [])
+    options = parser.parse_args(list(_joined(words, taking_value)), namespace=verb.options() if name else Options())
+    if takes_command:
+        vars(options)["command"] = tuple(command)
     for common in sorted(vars(options).keys() & COMMON.keys()):
         if common not in verb.common:
             raise UsageError(

@@ -2,7 +2,8 @@
 
 A module is loaded only when it is run or its help is wanted. It has `run(options) -> int` and `MANUAL`, its prose
 in the manual page by verb; where it needs them, `arguments(parser)` (what it adds to the grammar), a class `Options`
-(their types and defaults), `check(options)` (raises `UsageError`) and `SORT_KEYS` (for `--sort`, by verb).
+(their types and defaults), `check(options)` (raises `UsageError`), `SORT_KEYS` (for `--sort`, by verb), and
+`TAKES_COMMAND` where what follows its options is a command to run, which is `options.command`.
 """
 
 import importlib
@@ -57,6 +58,7 @@ VERBS: Final = (
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), "alloc"),
     Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), "content"),
     Verb("events", "tell every allocation and free as it happens", (*_ALWAYS, "json", "filter"), "events"),
+    Verb("run", "run a command with its dma-heap calls answered or observed", (), "run"),
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv"), "doctor"),
     Verb("completion", "print the completion script of a shell", (), "completion"),
 )

@@ -1,0 +1,90 @@
+"""What the parts of a supervised run ask of one another."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from heaptop.trace.supervise.seccomp import Call
+
+
+class Wanted(Protocol):
+    """A request for a buffer that passed the ABI's checks."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Whole pages."""
+
+    @property
+    def fd_flags(self) -> int:
+        """Access mode and O_CLOEXEC."""
+
+
+class Abi(Protocol):
+    """How the emulated heaps take ioctls: heaptop_emulator.abi has them, and what `caller` must have."""
+
+    def node(self, heap: str) -> str:
+        """Name of a heap's node."""
+
+    def heap_ioctl(self, caller: Any, command: int, argument: int, allocate: Callable[[Wanted], object]) -> None:
+        """Answer an ioctl of a heap; OSError where it is refused."""
+
+    def buffer_ioctl(self, caller: Any, command: int, argument: int, set_name: Callable[[bytes], None]) -> None:
+        """Answer an ioctl of a buffer; OSError where it is refused."""
+
+
+class Granted(Protocol):
+    """A buffer from an emulated heap."""
+
+    @property
+    def fd(self) -> int:
+        """The only reference to it, which is of who has this."""
+
+    @property
+    def inode(self) -> int:
+        """Its number."""
+
+
+class Heaps(Protocol):
+    """The emulator, as the supervisor uses it. A restarted one is found again."""
+
+    def allocate(self, heap: str, wanted: Wanted, tid: int) -> Granted:
+        """A buffer for thread `tid`.
+
+        Raises:
+            OSError: the heap's errno; ENODEV where there is no emulator any more.
+        """
+
+    def set_name(self, inode: int, name: bytes) -> None:
+        """Name a buffer.
+
+        Raises:
+            OSError: ENOTTY where this is no buffer of the emulator's; ENODEV where there is none any more.
+        """
+
+
+@dataclass(slots=True)
+class Allocation:
+    """An ALLOC and what became of it; None where that is not known. `number` is its errno, 0 where it succeeded."""
+
+    tid: int
+    heap: str
+    began: float
+    size_bytes: int | None = None
+    number: int | None = None
+    fd: int | None = None
+    inode: int | None = None
+
+
+class Outcome(NamedTuple):
+    """How a call ends: by an errno (0: well), or by the kernel (`passes`). `allocation` where it was an ALLOC."""
+
+    number: int = 0
+    passes: bool = False
+    allocation: Allocation | None = None
+
+
+class Responder(Protocol):
+    """Decides what becomes of a call."""
+
+    def handle(self, call: Call) -> Outcome:
+        """Do all but end the call. Raises nothing but a bug."""

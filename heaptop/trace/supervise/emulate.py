@@ -1,0 +1,120 @@
+"""Answers a command's heap and buffer ioctls from an emulator's heaps, as the kernel would."""
+
+import errno
+import os
+import resource
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from heaptop.trace.supervise import memory
+from heaptop.trace.supervise.base import Abi, Allocation, Granted, Heaps, Outcome, Wanted
+from heaptop.trace.supervise.seccomp import Call, Listener
+
+BUFFER_PREFIX: Final = "/memfd:dmabuf:"
+"""How the link of every emulated buffer's fd begins."""
+BUFFER_COMMANDS: Final = (0x40086200, 0x40046201, 0x40086201, 0xC0086202, 0x40086203)
+"""SYNC, SET_NAME_A and _B, EXPORT and IMPORT_SYNC_FILE (uapi/linux/dma-buf.h)."""
+_PASS: Final = Outcome(passes=True)
+
+
+class _KilledError(Exception):
+    """The caller is gone: nobody waits for the answer."""
+
+
+class _Caller:
+    """A thread that waits in a call: its memory, and its table of descriptors."""
+
+    def __init__(self, listener: Listener, call: Call) -> None:
+        self._listener = listener
+        self._call = call
+        self._is_known = False
+        self.granted: Granted | None = None
+        self.installed: int | None = None
+
+    def copy_in(self, address: int, count_bytes: int) -> bytes:
+        """Read its memory."""
+        return memory.read(self._call.tid, address, count_bytes)
+
+    def string_in(self, address: int, count_bytes: int) -> bytes:
+        """Read a string."""
+        return memory.read_string(self._call.tid, address, count_bytes)
+
+    def copy_out(self, address: int, raw: bytes) -> None:
+        """Write into its memory, and not into that of another that was given its number since."""
+        if not self._is_known and not self._listener.is_waiting(self._call):
+            raise _KilledError
+        self._is_known = True
+        memory.write(self._call.tid, address, raw)
+
+    def has_room(self) -> bool:
+        """Whether a number below its limit is free."""
+        limit, _ = resource.prlimit(self._call.tid, resource.RLIMIT_NOFILE)
+        return sum(int(name) < limit for name in os.listdir(f"/proc/{self._call.tid}/fd")) < limit
+
+    def install(self, flags: int) -> int:
+        """Give it the buffer."""
+        if self.granted is None:
+            raise ValueError("nothing was allocated")
+        self.installed = self._listener.add_fd(self._call, self.granted.fd, flags)
+        if self.installed is None:
+            raise _KilledError
+        return self.installed
+
+
+class Emulation:
+    """The heaps by device and inode of their nodes, and whom to ask for buffers."""
+
+    def __init__(self, listener: Listener, abi: Abi, heaps: Heaps, nodes: Mapping[tuple[int, int], str]) -> None:
+        self._listener = listener
+        self._abi = abi
+        self._heaps = heaps
+        self._nodes = nodes
+
+    def handle(self, call: Call) -> Outcome:
+        """Do what the ioctl asks where it is one of a heap or a buffer; else the kernel does."""
+        try:
+            file = f"/proc/{call.tid}/fd/{call.fd}"
+            if call.command in BUFFER_COMMANDS and os.readlink(file).startswith(BUFFER_PREFIX):
+                return self._buffer(call, file)
+            found = os.stat(file)
+        except OSError:  # no such fd: the kernel says EBADF
+            return _PASS
+        heap = self._nodes.get((found.st_dev, found.st_ino))
+        return _PASS if heap is None else self._heap(call, heap)
+
+    def _buffer(self, call: Call, file: str) -> Outcome:
+        def set_name(name: bytes) -> None:
+            self._heaps.set_name(os.stat(file).st_ino, name)
+
+        try:
+            self._abi.buffer_ioctl(_Caller(self._listener, call), call.command, call.argument, set_name)
+        except OSError as error:
+            return Outcome(_number(error))
+        return Outcome()
+
+    def _heap(self, call: Call, heap: str) -> Outcome:
+        allocation = Allocation(call.tid, heap, time.time())
+        caller = _Caller(self._listener, call)
+
+        def allocate(wanted: Wanted) -> None:
+            allocation.size_bytes = wanted.size_bytes
+            caller.granted = self._heaps.allocate(heap, wanted, call.tid)
+            allocation.inode = caller.granted.inode
+
+        try:
+            self._abi.heap_ioctl(caller, call.command, call.argument, allocate)
+            allocation.number = 0
+        except _KilledError:
+            allocation.number = errno.EINTR
+        except OSError as error:
+            allocation.number = _number(error)
+        finally:
+            if caller.granted is not None:
+                os.close(caller.granted.fd)
+        allocation.fd = caller.installed
+        return Outcome(allocation.number, allocation=allocation)
+
+
+def _number(error: OSError) -> int:
+    return error.errno or errno.EIO

@@ -1,0 +1,53 @@
+"""The C library's calls that Python has not, each raising OSError."""
+
+import ctypes
+import os
+import platform
+from dataclasses import dataclass
+from typing import Final
+
+from heaptop.errors import SourceError
+
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
+LIBC.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What differs by instruction set: AUDIT_ARCH_* and the number of ioctl(2), natively and for 32-bit programs."""
+
+    seccomp: int
+    native: tuple[int, int]
+    compat: tuple[int, int]
+
+
+_MACHINES: Final = {
+    "x86_64": Machine(seccomp=317, native=(0xC000003E, 16), compat=(0x40000003, 54)),
+    "aarch64": Machine(seccomp=277, native=(0xC00000B7, 29), compat=(0x40000028, 54)),
+}
+
+
+def machine() -> Machine:
+    """This machine's numbers.
+
+    Raises:
+        SourceError: programs cannot be supervised on it.
+    """
+    known = _MACHINES.get(platform.machine())
+    if known is None or ctypes.sizeof(ctypes.c_void_p) != 8:
+        raise SourceError(
+            f"heaptop run does not know {platform.machine()}", "", "it runs on x86-64 and arm64, with a 64-bit Python"
+        )
+    return known
+
+
+def checked(result: int, call: str) -> int:
+    """The result of a call that tells of failure by -1 and errno.
+
+    Raises:
+        OSError: it failed.
+    """
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), call)
+    return result

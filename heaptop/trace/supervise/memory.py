@@ -1,0 +1,77 @@
+"""The memory of another process, as far as its own mappings allow (process_vm_readv(2))."""
+
+import ctypes
+import errno
+import os
+import platform
+from typing import Final
+
+from heaptop.trace.supervise.libc import LIBC
+
+BYTES_MAX: Final = 1 << 16
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_ADDRESS_MASK: Final = (1 << 56) - 1 if platform.machine() == "aarch64" else (1 << 64) - 1
+"""arm64 programs may keep a tag in an address's top byte (Android's heap does)."""
+
+
+class _Piece(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+_ARGUMENTS: Final = (
+    *(ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong),
+    *(ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong),
+)
+LIBC.process_vm_readv.argtypes = LIBC.process_vm_writev.argtypes = _ARGUMENTS
+LIBC.process_vm_readv.restype = LIBC.process_vm_writev.restype = ctypes.c_ssize_t
+_buffer = ctypes.create_string_buffer(BYTES_MAX)
+_address = ctypes.addressof(_buffer)
+_here, _there = _Piece(_address, 0), _Piece(0, 0)
+_here_at, _there_at = ctypes.addressof(_here), ctypes.addressof(_there)
+
+
+def read(tid: int, address: int, count_bytes: int) -> bytes:
+    """All of these bytes, at most BYTES_MAX.
+
+    Raises:
+        OSError: EFAULT where not all can be read, ESRCH: the process is gone, EPERM.
+    """
+    if not count_bytes:
+        return b""
+    _transfer(LIBC.process_vm_readv, tid, address, count_bytes)
+    return ctypes.string_at(_address, count_bytes)
+
+
+def write(tid: int, address: int, raw: bytes) -> None:
+    """Write all of it.
+
+    Raises:
+        OSError: as `read`; EFAULT too where the process itself could not write there.
+    """
+    if raw:
+        ctypes.memmove(_address, raw, len(raw))
+        _transfer(LIBC.process_vm_writev, tid, address, len(raw))
+
+
+def read_string(tid: int, address: int, count_bytes: int) -> bytes:
+    """A C string without its NUL, or the first bytes of one that has no NUL among `count_bytes`.
+
+    It is read up to the end of a page first: what follows the NUL need not be there.
+
+    Raises:
+        OSError: as `read`.
+    """
+    first = min(count_bytes, _PAGE_BYTES - address % _PAGE_BYTES)
+    found = read(tid, address, first)
+    if b"\0" not in found and first < count_bytes:
+        found += read(tid, address + first, count_bytes - first)
+    return found.partition(b"\0")[0]
+
+
+def _transfer(call: "ctypes._NamedFuncPointer", tid: int, address: int, count_bytes: int) -> None:
+    _here.length = _there.length = count_bytes
+    _there.base = address & _ADDRESS_MASK
+    moved = call(tid, _here_at, 1, _there_at, 1, 0)
+    if moved != count_bytes:
+        number = ctypes.get_errno() if moved < 0 else errno.EFAULT
+        raise OSError(number, os.strerror(number))

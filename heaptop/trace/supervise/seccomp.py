@@ -1,0 +1,167 @@
+"""The filter that stops a command's heap ioctls, and the listener that hears of each (seccomp_unotify(2), 5.19 on)."""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import struct
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from heaptop.trace.supervise.libc import LIBC, Machine, checked
+
+_MODE_FILTER: Final = 1
+_GET_NOTIF_SIZES: Final = 3
+_NEW_LISTENER: Final = 1 << 3
+_WAIT_KILLABLE: Final = 1 << 5
+"""5.19 on: once a call is received only a fatal signal ends its wait, so no answer comes too late."""
+_ALLOW: Final = 0x7FFF0000
+_USER_NOTIF: Final = 0x7FC00000
+_RECV: Final = 0xC0502100
+_SEND: Final = 0xC0182101
+_ID_VALID: Final = 0x40082102
+_ADDFD: Final = 0x40182103
+_SET_FLAGS: Final = 0x40082104
+_SYNC_WAKE_UP: Final = 1
+"""6.6 on: the caller and the supervisor wait for each other, so they may share a processor."""
+_CONTINUE: Final = 1
+
+_NOTIFICATION: Final = struct.Struct("=QIIiIQ6Q")
+_RESPONSE: Final = struct.Struct("=QqiI")
+_NEW_FD: Final = struct.Struct("=QIIII")
+_INSTRUCTION: Final = struct.Struct("=HBBI")
+_LOAD: Final = 0x20
+_JUMP_EQUAL: Final = 0x15
+_JUMP_ANY_BIT: Final = 0x45
+_AND: Final = 0x54
+_RETURN: Final = 0x06
+_NUMBER_AT, _ARCH_AT, _COMMAND_AT = 0, 4, 24
+
+HEAP_COMMAND: Final = 0x4800
+"""Type 'H' and number 0, whatever the size and the direction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Which ioctls stop. `numbers_zero`: those with the number 0 of whatever type, which a heap takes for ALLOC (5.6
+    on); else those of type 'H' alone. `commands` are stopped besides.
+    """
+
+    numbers_zero: bool
+    commands: tuple[int, ...] = ()
+
+
+def program(machine: Machine, stopped: Stopped) -> bytes:
+    """The filter: everything is allowed but these ioctls."""
+    code: list[tuple[int, str | int, str | int, int]] = [(_LOAD, 0, 0, _ARCH_AT)]
+    for position, (arch, number) in enumerate((machine.native, machine.compat)):
+        other = "allow" if position else "compat"
+        code += [(_JUMP_EQUAL, 0, other, arch), (_LOAD, 0, 0, _NUMBER_AT), (_JUMP_EQUAL, "ioctl", "allow", number)]
+    at = {"compat": 4, "ioctl": len(code)}
+    code.append((_LOAD, 0, 0, _COMMAND_AT))
+    code += [(_JUMP_EQUAL, "stop", 0, command) for command in stopped.commands]
+    code.append((_AND, 0, 0, 0xFF if stopped.numbers_zero else 0xFFFF))
+    code.append((_JUMP_EQUAL, "stop", "allow", 0 if stopped.numbers_zero else HEAP_COMMAND))
+    at |= {"allow": len(code), "stop": len(code) + 1}
+    code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _USER_NOTIF)]
+    return b"".join(
+        _INSTRUCTION.pack(op, *(at[way] - place - 1 if isinstance(way, str) else way for way in (yes, no)), constant)
+        for place, (op, yes, no, constant) in enumerate(code)
+    )
+
+
+def install(machine: Machine, code: bytes) -> int:
+    """Put the filter over this process and all it will start; the listener's fd, closed on exec.
+
+    Raises:
+        OSError: EACCES without CAP_SYS_ADMIN or no_new_privs; EBUSY where a listener is there already; EINVAL or ENOSYS
+            where the kernel has no listeners.
+    """
+    instructions = ctypes.create_string_buffer(code, len(code))
+    filter_ = struct.pack("H6xQ", len(code) // _INSTRUCTION.size, ctypes.addressof(instructions))
+    argument = ctypes.create_string_buffer(filter_, len(filter_))
+    try:
+        return _seccomp(machine, _NEW_LISTENER | _WAIT_KILLABLE, argument)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return _seccomp(machine, _NEW_LISTENER, argument)
+
+
+def _seccomp(machine: Machine, flags: int, argument: "ctypes.Array[ctypes.c_char]") -> int:
+    return checked(int(LIBC.syscall(machine.seccomp, _MODE_FILTER, flags, argument)), "seccomp")
+
+
+class Call(NamedTuple):
+    """One ioctl that waits for an answer. `tid` is the thread as this process sees it."""
+
+    id: int
+    tid: int
+    fd: int
+    command: int
+    argument: int
+
+
+class Listener:
+    """The supervisor's end. An answer to a caller that was killed meanwhile goes nowhere, which is no error."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._notification = bytearray(_NOTIFICATION.size)
+        self._empty = bytes(_NOTIFICATION.size)
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(fd, _SET_FLAGS, _SYNC_WAKE_UP)
+
+    def fileno(self) -> int:
+        """Readable: a call waits. Hung up: nobody uses the filter any more."""
+        return self._fd
+
+    def receive(self) -> Call | None:
+        """The next call, once readable; None where its caller was killed or interrupted before."""
+        notification = self._notification
+        notification[:] = self._empty
+        try:
+            fcntl.ioctl(self._fd, _RECV, notification)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINTR):
+                return None
+            raise
+        id_, tid, _, _, _, _, fd, command, argument, _, _, _ = _NOTIFICATION.unpack(notification)
+        return Call(id_, tid, fd & 0xFFFFFFFF, command & 0xFFFFFFFF, argument)
+
+    def is_waiting(self, call: Call) -> bool:
+        """Whether the caller still waits: then `tid` has not become another's since."""
+        try:
+            fcntl.ioctl(self._fd, _ID_VALID, call.id.to_bytes(8, "little"))
+        except OSError:
+            return False
+        return True
+
+    def add_fd(self, call: Call, fd: int, flags: int) -> int | None:
+        """Give the caller a reference to an open file: its number there; None where the caller is gone.
+
+        Raises:
+            OSError: EMFILE.
+        """
+        try:
+            number: int = fcntl.ioctl(self._fd, _ADDFD, bytearray(_NEW_FD.pack(call.id, 0, fd, 0, flags)))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINPROGRESS):
+                return None
+            raise
+        return number
+
+    def answer(self, call: Call, number: int = 0) -> None:
+        """End the call: with 0, or with an errno."""
+        self._send(_RESPONSE.pack(call.id, 0, -number, 0))
+
+    def let_pass(self, call: Call) -> None:
+        """Let the kernel do what was asked."""
+        self._send(_RESPONSE.pack(call.id, 0, 0, _CONTINUE))
+
+    def _send(self, response: bytes) -> None:
+        try:
+            fcntl.ioctl(self._fd, _SEND, bytearray(response))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
