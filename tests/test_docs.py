@@ -11,6 +11,7 @@ from heaptop.cli.completion import flags_of
 from heaptop.cli.manpage import EXIT_CODES, page
 from heaptop.cli.verbs import VERBS, Verb
 from heaptop.errors import Exit
+from heaptop_emulator.scenarios import SCENARIOS, Scenario
 
 DOCS = Path(__file__).parent.parent / "docs"
 VERB_NAMES = tuple(verb.name for verb in VERBS)
@@ -49,6 +50,11 @@ def test_every_exit_code(code: int, cli_page: str, manual: str) -> None:
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if "sort" in verb.common], ids=lambda verb: verb.name)
 def test_every_sort_key(verb: Verb, cli_page: str) -> None:
     assert f"`{verb.name}` {', '.join(verb.sort_keys())}" in cli_page.replace("\n", " ")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+def test_every_scenario(scenario: Scenario) -> None:
+    assert f"\n| `{scenario.name}` | {scenario.finding} |\n" in (DOCS / "emulator.md").read_text()
 
 
 def test_the_manual_is_up_to_date() -> None:

@@ -4,34 +4,35 @@ An actor is a fork of the emulator with a name of its own and no descriptor but 
 an inbox, and the other actors' inboxes to send buffers to. It ends when the emulator does.
 """
 
-import errno
 import os
 import select
+import signal
 import socket
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar, Final
+from typing import Final, Self
 
 from heaptop_emulator import linux, wire
+from heaptop_emulator.role import NO_ROOM, Holding, Role, seeded
 from heaptop_emulator.wire import Client
 
 _LABEL_BYTES_MAX: Final = 64
-_NO_ROOM: Final = frozenset({errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC})
 
 
 class Held:
-    """A buffer this actor holds: by a descriptor, by a mapping, or by both."""
+    """A buffer this process holds; see role.Holding."""
 
     def __init__(self, fd: int, size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self._fd: int | None = fd
         self._mapping: linux.Mapping | None = None
 
-    def map(self, *, writable: bool = True, touch_bytes: int = 0) -> "Held":
+    def map(self, *, writable: bool = True, touch_bytes: int = 0) -> Self:
         """Map it whole."""
         self._mapping = linux.Mapping(self.fd, self.size_bytes, writable=writable)
         self._mapping.fill(0x5A, touch_bytes)
@@ -44,7 +45,7 @@ class Held:
             raise ValueError("the descriptor is closed")
         return self._fd
 
-    def close_fd(self) -> "Held":
+    def close_fd(self) -> Self:
         """Hold it by the mapping alone."""
         if self._fd is not None:
             os.close(self._fd)
@@ -60,7 +61,7 @@ class Held:
 
 
 class Actor:
-    """One scenario process's means. `random` is seeded by the scenario, so an actor allocates the same each time."""
+    """One scenario process's means; see role.Means."""
 
     def __init__(
         self, client: Client, inbox: socket.socket, outboxes: Mapping[str, socket.socket], random: Random
@@ -71,13 +72,14 @@ class Actor:
         for outbox in outboxes.values():
             outbox.settimeout(0)
         self.random = random
+        self._unread: list[tuple[socket.socket, socket.socket]] = []
 
     def allocate(self, heap: str, size_bytes: int, name: str | None = None) -> Held:
         """Allocate a buffer, named where a name is given."""
-        given = self.client.allocate(heap, size_bytes, None if name is None else name.encode())
+        given = self.client.allocate(heap, size_bytes, None if name is None else os.fsencode(name))
         return Held(given.fd, given.size_bytes)
 
-    def share(self, held: Held, to: str, label: str) -> None:
+    def share(self, held: Holding, to: str, label: str) -> None:
         """Pass a reference to another actor's inbox. One that does not read, or is gone, gets none."""
         try:
             wire.send(self.outboxes[to], label.encode(), held.fd)
@@ -89,25 +91,32 @@ class Actor:
         raw, fd = wire.receive(self.inbox, _LABEL_BYTES_MAX)
         return None if fd is None else (raw.decode(), Held(fd, os.fstat(fd).st_size))
 
+    def send_unread(self, held: Holding) -> None:
+        """Put a reference in flight for good: into a socket whose other end is never read; a new one where it is full.
 
-class Role:
-    """What one process of a scenario does. `turn` comes every `period_s`, `receive` for each buffer sent to it."""
+        OSError (ETOOMANYREFS, EMFILE) where this process may have no more in flight, or open.
+        """
+        if self._unread:
+            with suppress(BlockingIOError):
+                wire.send(self._unread[-1][0], b"x", held.fd)
+                return
+        self._unread.append(socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
+        self._unread[-1][0].settimeout(0)
+        wire.send(self._unread[-1][0], b"x", held.fd)
 
-    comm: ClassVar[str]
-    period_s: ClassVar[float] = 1.0
-
-    def __init__(self, actor: Actor) -> None:
-        self.actor = actor
-
-    def start(self) -> None:
-        """Make the first allocations."""
-
-    def turn(self) -> None:
-        """Do one period's work."""
-
-    def receive(self, _label: str, held: Held) -> None:
-        """Take a buffer from another actor."""
-        held.drop()
+    def fork(self, comm: str, held: Holding) -> None:
+        """A child that has a buffer by its descriptor, and nothing else, until this process ends."""
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # if somebody kills it, nothing is left of it
+        parent = os.getpid()
+        if os.fork() == 0:
+            try:
+                linux.end_with_parent(parent)
+                linux.name_process(comm)
+                linux.close_all_but({0, 1, 2, held.fd})
+                while True:
+                    signal.pause()
+            finally:
+                os._exit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,7 @@ def launch(roles: tuple[type[Role], ...], seed: int) -> list[ActorProcess]:
     processes = []
     for role in roles:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        actor = Actor(Client(theirs), inboxes[role.comm][0], outboxes, Random(f"{seed}:{role.comm}"))
+        actor = Actor(Client(theirs), inboxes[role.comm][0], outboxes, seeded(seed, role.comm))
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -148,7 +157,7 @@ def _live(role: type[Role], actor: Actor, parent: int) -> None:
         linux.name_process(role.comm)
         own = [actor.client.socket, actor.inbox, *actor.outboxes.values()]
         linux.close_all_but({0, 1, 2, *(connection.fileno() for connection in own)})
-        act(role(actor), time.monotonic)
+        act(role(actor), actor, time.monotonic)
         status = 0
     finally:
         if status and (error := sys.exception()) is not None:
@@ -156,9 +165,8 @@ def _live(role: type[Role], actor: Actor, parent: int) -> None:
         os._exit(status)
 
 
-def act(role: Role, clock: Callable[[], float]) -> None:
-    """Play a role until the emulator is gone."""
-    actor = role.actor
+def act(role: Role, actor: Actor, clock: Callable[[], float]) -> None:
+    """Play a role with these means until the emulator is gone."""
     try:
         actor.client.wait()
         role.start()
@@ -182,5 +190,5 @@ def _turn(role: Role) -> None:
     try:
         role.turn()
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise

@@ -12,11 +12,13 @@ from collections.abc import Iterable
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _MFD_NOEXEC_SEAL = 8
+_MADV_DONTFORK = 10
 _ARG_START, _ARG_END = 45, 46
 """Places in /proc/PID/stat after the command's closing parenthesis (proc(5): fields 48 and 49)."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
@@ -41,13 +43,14 @@ def name_process(name: str) -> None:
     The kernel takes a command line whose last byte is not NUL as written over by setproctitle and shows it up to the
     first NUL (fs/proc/base.c, get_mm_cmdline, 4.2 on).
     """
-    _libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+    raw = os.fsencode(name)
+    _libc.prctl(_PR_SET_NAME, raw, 0, 0, 0)
     with open("/proc/self/stat", "rb") as stat:
         fields = stat.read().rpartition(b")")[2].split()
     start, size = int(fields[_ARG_START]), int(fields[_ARG_END]) - int(fields[_ARG_START])
-    if size > len(name) + 1:
+    if size > len(raw) + 1:
         ctypes.memset(start, 0, size)
-        ctypes.memmove(start, name.encode(), len(name))
+        ctypes.memmove(start, raw, len(raw))
         ctypes.memset(start + size - 1, 1, 1)
 
 
@@ -75,7 +78,9 @@ def close_all_but(kept: Iterable[int]) -> None:
 
 
 class Mapping:
-    """A shared mapping of a whole file. Unlike mmap.mmap it keeps no descriptor, so it is the only reference."""
+    """A shared mapping of a whole file. Unlike mmap.mmap it keeps no descriptor, so it is the only reference; a child
+    does not inherit it.
+    """
 
     def __init__(self, fd: int, size_bytes: int, *, writable: bool) -> None:
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
@@ -83,6 +88,7 @@ class Mapping:
         if address == _MAP_FAILED:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+        _libc.madvise(address, size_bytes, _MADV_DONTFORK)
         self._address: int | None = address
         self._size_bytes = size_bytes
 

@@ -1,167 +1,91 @@
-"""The scenarios: which processes there are, what each allocates, and what an observer must find."""
+"""The scenarios: which processes there are, and what an observer must find."""
 
-from collections import deque
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Final
 
-from heaptop_emulator.actor import Held, Role
-
-_KIB: Final = 1024
-_MIB: Final = 1024 * _KIB
-_PAGE_BYTES: Final = 4 * _KIB
-
-
-class Camera(Role):
-    """Fills a ring of preview frames, mapped and named, and sends each to the compositor and the codec."""
-
-    comm = "cameraserver"
-
-    def start(self) -> None:
-        """Metadata, raw frames from the camera's own CMA area, a frame for the gallery, and the ring."""
-        self.kept = [self.actor.allocate("system", 4 * _KIB, "cam-meta").map(touch_bytes=_PAGE_BYTES)]
-        self.kept += [self.actor.allocate("camera", 4 * _MIB, "cam-raw") for _ in range(3)]
-        frame = self.actor.allocate("system", 2 * _MIB, "shared-frame")
-        for peer in (Compositor.comm, Gallery.comm):
-            self.actor.share(frame, peer, "frame")
-        self.kept.append(frame)
-        self.ring = deque(self._preview() for _ in range(6))
-        for preview in self.ring:
-            self._send(preview)
-
-    def turn(self) -> None:
-        """Replace the oldest preview frame."""
-        preview = self._preview()
-        self._send(preview)
-        self.ring.append(preview)
-        self.ring.popleft().drop()
-
-    def _preview(self) -> Held:
-        return self.actor.allocate("system", 3 * _MIB // 2, "cam-preview").map(touch_bytes=_PAGE_BYTES)
-
-    def _send(self, preview: Held) -> None:
-        for peer in (Compositor.comm, Codec.comm):
-            self.actor.share(preview, peer, "preview")
+from heaptop_emulator.role import Role
+from heaptop_emulator.roles import KIB, Camera, Codec, Compositor, Gallery
+from heaptop_emulator.troubles import (
+    ForkingCamera,
+    Fragmenter,
+    Impostor,
+    ImpostorsTwin,
+    LeakyCodec,
+    LeakyGallery,
+    Storm,
+    Streamer,
+)
 
 
-class Compositor(Role):
-    """Holds the frame buffers and the scan-out in the CMA area `reserved`, and the last two frames it was sent."""
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """The class of buffers that grows. `holder` is the comm of the process that holds them, None where none does."""
 
-    comm = "surfaceflinger"
-
-    def start(self) -> None:
-        """Two frame buffers and one scan-out buffer."""
-        self.shown: deque[Held] = deque()
-        self.kept = [self.actor.allocate("reserved", 8 * _MIB, name) for name in ("fb0", "fb1")]
-        self.kept.append(self.actor.allocate("reserved", 16 * _MIB, "scanout").map(touch_bytes=_PAGE_BYTES))
-
-    def receive(self, label: str, held: Held) -> None:
-        """Keep the shared frame for good, of previews the last two."""
-        if label == "frame":
-            self.kept.append(held)
-            return
-        self.shown.append(held)
-        if len(self.shown) > 2:
-            self.shown.popleft().drop()
-
-
-class Codec(Role):
-    """Decodes into a ring of buffers that it never names, and holds the newest preview frame."""
-
-    comm = "mediaserver"
-
-    def start(self) -> None:
-        """The ring."""
-        self.input: Held | None = None
-        self.ring = deque(self._output() for _ in range(8))
-
-    def turn(self) -> None:
-        """Replace the oldest buffer of the ring."""
-        self.ring.append(self._output())
-        self.ring.popleft().drop()
-
-    def receive(self, _label: str, held: Held) -> None:
-        """Keep the newest preview."""
-        if self.input is not None:
-            self.input.drop()
-        self.input = held
-
-    def _output(self) -> Held:
-        return self.actor.allocate("system", 2 * _MIB)
-
-
-class LeakyCodec(Codec):
-    """The codec, which forgets one small buffer in each turn."""
-
-    period_s: ClassVar[float] = 0.5
-
-    def start(self) -> None:
-        """The ring, and nothing forgotten yet."""
-        super().start()
-        self.forgotten: list[Held] = []
-
-    def turn(self) -> None:
-        """Forget one; replace the oldest of the ring in every other turn."""
-        self.forgotten.append(self.actor.allocate("system", 16 * _KIB, "codec-out"))
-        if len(self.forgotten) % 2 == 0:
-            super().turn()
-
-
-class Gallery(Role):
-    """Draws with textures of several sizes, some of them mapped only, and shows the camera's shared frame."""
-
-    comm = "app-gallery"
-    period_s: ClassVar[float] = 4.0
-
-    def start(self) -> None:
-        """Textures by descriptor, thumbnails by mapping alone."""
-        self.frame: Held | None = None
-        self.textures = deque(self._texture() for _ in range(6))
-        self.kept = [
-            self.actor.allocate("system", 256 * _KIB, f"thumbnails {number}").map(touch_bytes=_PAGE_BYTES).close_fd()
-            for number in (1, 2)
-        ]
-
-    def turn(self) -> None:
-        """Replace the oldest texture."""
-        self.textures.append(self._texture())
-        self.textures.popleft().drop()
-
-    def receive(self, _label: str, held: Held) -> None:
-        """Map the shared frame read-only and keep its descriptor."""
-        if self.frame is not None:
-            self.frame.drop()
-        self.frame = held.map(writable=False)
-
-    def _texture(self) -> Held:
-        side = self.actor.random.choice((256, 512, 1024))
-        return self.actor.allocate("system", side * side * 4, f"texture {side}x{side}")
+    exporter: str
+    size_bytes: int
+    name: str
+    holder: str | None
+    rate_per_minute: float
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A scenario's processes, in the order they start, and the answer an observer must find."""
+    """A scenario's processes, in the order they start, and the answer an observer must find: in words, and the one
+    suspect of a hunt for leaks (`expected`; None: there is none).
+    """
 
     name: str
     finding: str
     roles: tuple[type[Role], ...]
+    expected: Suspect | None = None
 
 
-SCENARIOS: Final = MappingProxyType(
-    {
-        scenario.name: scenario
-        for scenario in (
-            Scenario("idle", "No process and no buffer: all memory is free.", ()),
-            Scenario(
-                "steady",
-                "About two buffers a second are replaced and nothing grows: there is no suspect.",
-                (Compositor, Codec, Gallery, Camera),
-            ),
-            Scenario(
-                "leak-fd",
-                "mediaserver gains about two 16 KiB system buffers named codec-out a second, each held by one fd.",
-                (Compositor, LeakyCodec, Gallery, Camera),
-            ),
-        )
-    }
+_ALL: Final = (
+    Scenario("idle", "No process and no buffer: all memory is free.", ()),
+    Scenario(
+        "steady",
+        "About two buffers a second are replaced and nothing grows: there is no suspect.",
+        (Compositor, Codec, Gallery, Camera),
+    ),
+    Scenario(
+        "leak-fd",
+        "mediaserver gains about two 16 KiB system buffers named codec-out a second, each held by one fd.",
+        (Compositor, LeakyCodec, Gallery, Camera),
+        Suspect("system", 16 * KIB, "codec-out", "mediaserver", 120),
+    ),
+    Scenario(
+        "leak-map",
+        "app-gallery gains about two 64 KiB system buffers named thumbnail a second, each held by a mapping alone.",
+        (Compositor, Codec, LeakyGallery, Camera),
+        Suspect("system", 64 * KIB, "thumbnail", "app-gallery", 120),
+    ),
+    Scenario(
+        "leak-fork",
+        "Each second one more camera-helper keeps a 256 KiB system buffer named still, an fd that cameraserver closed.",
+        (Compositor, Codec, Gallery, ForkingCamera),
+        Suspect("system", 256 * KIB, "still", "camera-helper", 60),
+    ),
+    Scenario(
+        "in-flight",
+        "About two 128 KiB system buffers named net-frame a second stay in flight from streamd, held by nobody.",
+        (Compositor, Codec, Gallery, Camera, Streamer),
+        Suspect("system", 128 * KIB, "net-frame", None, 120),
+    ),
+    Scenario(
+        "fragmentation",
+        "Half of the CMA area reserved is free, but in holes of 512 KiB: a request of 4 MiB fails each second.",
+        (Fragmenter, Codec, Gallery),
+    ),
+    Scenario(
+        "storm",
+        "stormd replaces 2500 buffers a second, of which at most 64 live at once: nothing grows, there is no suspect.",
+        (Compositor, Codec, Gallery, Camera, Storm),
+    ),
+    Scenario(
+        "hostile-names",
+        "Two processes and their 22 buffers have names that imitate rows, markup and escapes: each is there, once.",
+        (Impostor, ImpostorsTwin, Codec),
+    ),
 )
+SCENARIOS: Final = MappingProxyType({scenario.name: scenario for scenario in _ALL})

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from heaptop_emulator import linux, text, wire
+from heaptop_emulator import linux, wire
 from heaptop_emulator.actor import ActorProcess
 from heaptop_emulator.clients import Clients, Connection
 from heaptop_emulator.door import Door
@@ -24,7 +24,8 @@ from heaptop_emulator.events import Events
 from heaptop_emulator.framework import Buffer, Framework, check_name
 from heaptop_emulator.heap import CmaHeap, CmaPages
 from heaptop_emulator.machine import Machine
-from heaptop_emulator.wire import About, BufferState, Message, ProtocolError, State
+from heaptop_emulator.view import View
+from heaptop_emulator.wire import About, Message, ProtocolError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Server:
         self._actors = {actor.pid: actor for actor in actors}
         self._starting = list(actors)
         self._clients = Clients()
-        self._lines: dict[int, bytes] = {}
+        self._view = View(world.machine, tuple(world.framework.heaps), world.scenario, self._boot_id)
         self._selector = selectors.DefaultSelector()
         self._events = Events()
         self._stoppable = False
@@ -185,7 +186,7 @@ class Server:
             case "alloc":
                 return self._allocate(client, request)
             case "state":
-                return {"errno": 0}, _file_with(self._state().to_json())
+                return {"errno": 0}, _file_with(self._view.state(self._framework.buffers, self._living()).to_json())
             case "about":
                 return {"errno": 0}, _file_with(self._about().to_json())
             case "events":
@@ -235,6 +236,9 @@ class Server:
             del self._starting[0]
             self._start_next()
 
+    def _living(self) -> dict[int, str]:
+        return {pid: actor.comm for pid, actor in self._actors.items()}
+
     def _about(self) -> About:
         buffers = self._framework.buffers.values()
         return About(
@@ -246,33 +250,11 @@ class Server:
             started_at=self._started_at,
             recovered=0,
             heaps=tuple(self._framework.heaps),
-            actors={pid: actor.comm for pid, actor in self._actors.items()},
+            actors=self._living(),
             clients=len(self._clients) - len(self._actors),
             buffers=len(buffers),
             size_bytes=sum(buffer.size_bytes for buffer in buffers),
         )
-
-    def _state(self) -> State:
-        heaps = tuple(self._framework.heaps)
-        files = text.machine_files(self._world.machine, heaps, self._boot_id)
-        return State(
-            scenario=self._world.scenario,
-            heaps=heaps,
-            actors={pid: actor.comm for pid, actor in self._actors.items()},
-            files={**files, text.PLACES: self._places()},
-            links=text.machine_links(heaps),
-            buffers=tuple(
-                BufferState(item.inode, item.heap, item.size_bytes, item.access, item.serial, item.name)
-                for item in self._framework.buffers.values()
-            ),
-        )
-
-    def _places(self) -> bytes:
-        """Where each buffer lies. That does not change while it lives."""
-        before, self._lines = self._lines, {}
-        for inode, buffer in sorted(self._framework.buffers.items()):
-            self._lines[inode] = before.get(inode) or text.place(inode, buffer.pages.runs())
-        return b"".join(self._lines.values())
 
 
 def _about(buffer: Buffer) -> dict[str, object]:

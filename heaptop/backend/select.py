@@ -10,7 +10,7 @@ from heaptop.errors import SourceError, UsageError
 from heaptop.scan.proc import is_dmabuf, is_dmabuf_info
 from heaptop.units import printable
 
-SOURCES: Final = "auto, kernel, emulator[:SCENARIO], replay:PATH"
+SOURCES: Final = "auto, kernel, emulator[:SCENARIO], simulation:SCENARIO, replay:PATH"
 _SCENARIO: Final = "steady"
 _HEAP_FOLDERS: Final = ("/sys/class/dma_heap", "/dev/dma_heap")
 
@@ -56,7 +56,7 @@ def _read_only(backend: Backend) -> Backend:
 
 
 def open_backend(source: str, *, root: str = "/", readonly: bool = False, off: frozenset[str] = frozenset()) -> Opened:
-    """Open a source: `auto`, `kernel`, `emulator[:SCENARIO]` or `replay:PATH`.
+    """Open a source: `auto`, `kernel`, `emulator[:SCENARIO]`, `simulation:SCENARIO` or `replay:PATH`.
 
     `root` is where the kernel's proc, sys and dev are; anywhere but in `/` they can only be read. `off` are the names
     (see heaptop.sources) of what is not asked.
@@ -87,6 +87,10 @@ def _opened(source: str, root: str, off: frozenset[str]) -> Opened:
             return Opened(_kernel(root, off))
         case "emulator", _ if what or not colon:
             return Opened(_emulator(what or _SCENARIO, off))
+        case "simulation", scenario if scenario:
+            from heaptop.backend.simulated import SimulatedBackend  # noqa: PLC0415  (a source loads no other)
+
+            return Opened(SimulatedBackend(scenario, off=off))
         case "replay", path if path:
             from heaptop.backend.replay import ReplayBackend  # noqa: PLC0415  (a source loads no other)
 

@@ -102,7 +102,8 @@ def _keys(verb: str | None) -> tuple[str, ...]:
 
 
 def _sources() -> tuple[str, ...]:
-    return ("auto", "kernel", "emulator", *(f"emulator:{name}" for name in scenarios()), "replay:")
+    emulated = [f"{kind}:{name}" for kind in ("emulator", "simulation") for name in scenarios()]
+    return ("auto", "kernel", "emulator", *emulated, "replay:")
 
 
 FISH_HEAPS = "(ls /dev/dma_heap 2>/dev/null; or echo system)"

@@ -21,7 +21,10 @@ from heaptop.units import printable
 COMMON: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
     "backend": (
         ("-b", "--backend"),
-        {"metavar": "SOURCE", "help": "auto, kernel, emulator[:SCENARIO] or replay:PATH (default: auto)"},
+        {
+            "metavar": "SOURCE",
+            "help": "auto, kernel, emulator[:SCENARIO], simulation:SCENARIO or replay:PATH (default: auto)",
+        },
     ),
     "root": (
         ("--root",),

@@ -110,7 +110,9 @@ def test_what_is_off_reaches_each_source(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_unknown_sources(source: str) -> None:
     with pytest.raises(UsageError) as caught:
         select.open_backend(source)
-    assert str(caught.value).endswith("take one of: auto, kernel, emulator[:SCENARIO], replay:PATH")
+    assert str(caught.value).endswith(
+        "take one of: auto, kernel, emulator[:SCENARIO], simulation:SCENARIO, replay:PATH"
+    )
     assert "\x1b" not in str(caught.value)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from heaptop.analysis.sort import HEAP_KEYS
+from heaptop.backend.select import scenarios
 from heaptop.cli.completion import SHELLS, flags_of, script
 from heaptop.cli.verbs import VERBS
 from tests.cli.conftest import Run
@@ -42,8 +43,8 @@ def test_scripts_are_well_formed(shell: str, tmp_path: Path) -> None:
     [
         ([""], [verb.name for verb in VERBS]),
         (["b"], ["buffers"]),
-        (["-b", "em"], ["emulator", "emulator:steady", "emulator:leak-fd"]),
-        (["-b", "emulator", ":", "st"], ["steady"]),
+        (["-b", "em"], ["emulator", *(f"emulator:{name}" for name in scenarios())]),
+        (["-b", "emulator", ":", "st"], ["steady", "storm"]),
         (["-b", "kernel", ""], [verb.name for verb in VERBS]),
         (["--json", "proc"], ["processes"]),
         (["heaps", "--sort", ""], [*HEAP_KEYS, *(f"-{key}" for key in HEAP_KEYS)]),

@@ -12,7 +12,8 @@ from random import Random
 import pytest
 
 from heaptop_emulator import linux, wire
-from heaptop_emulator.actor import Actor, Held, Role, act
+from heaptop_emulator.actor import Actor, Held, act
+from heaptop_emulator.role import Holding, Means, Role
 from tests.emulator.serving import DEADLINE_S
 
 
@@ -22,10 +23,10 @@ class Probe(Role):
     comm = "probe"
     period_s = 0.001
 
-    def __init__(self, actor: Actor) -> None:
+    def __init__(self, actor: Means) -> None:
         super().__init__(actor)
         self.turned = threading.Event()
-        self.received: list[tuple[str, int]] = []
+        self.received: list[str] = []
         self.failure: int | None = None
 
     def turn(self) -> None:
@@ -33,8 +34,8 @@ class Probe(Role):
         if self.failure is not None:
             raise OSError(self.failure, os.strerror(self.failure))
 
-    def receive(self, label: str, held: Held) -> None:
-        self.received.append((label, held.size_bytes))
+    def receive(self, label: str, held: Holding) -> None:
+        self.received.append(f"{label} {os.fstat(held.fd).st_size}")
         super().receive(label, held)
         self.turned.clear()
 
@@ -44,6 +45,7 @@ class Cast:
     """A role whose emulator is the test."""
 
     role: Probe
+    actor: Actor
     emulator: socket.socket
     outbox: socket.socket
 
@@ -55,12 +57,12 @@ def cast() -> Iterator[Cast]:
     with emulator, connection, inbox, outbox:
         emulator.settimeout(DEADLINE_S)
         actor = Actor(wire.Client(connection), inbox, {"probe": outbox}, Random(1))
-        yield Cast(Probe(actor), emulator, outbox)
+        yield Cast(Probe(actor), actor, emulator, outbox)
 
 
 def play(cast: Cast) -> threading.Thread:
     """Let it live, up to its first turns."""
-    thread = threading.Thread(target=act, args=(cast.role, time.monotonic))
+    thread = threading.Thread(target=act, args=(cast.role, cast.actor, time.monotonic))
     thread.start()
     cast.emulator.send(wire.encode({}))
     assert wire.Message(cast.emulator.recv(4096)).text("op") == "ready"
@@ -73,11 +75,11 @@ def test_it_plays_until_the_emulator_is_gone(cast: Cast) -> None:
     thread = play(cast)
     fd = os.memfd_create("frame")
     os.ftruncate(fd, 8192)
-    cast.role.actor.share(Held(fd, 8192), "probe", "frame")
+    cast.actor.share(Held(fd, 8192), "probe", "frame")
     os.close(fd)
     while not cast.role.received:
         assert cast.role.turned.wait(DEADLINE_S)
-    assert cast.role.received == [("frame", 8192)]
+    assert cast.role.received == ["frame 8192"]
     cast.emulator.close()
     thread.join(DEADLINE_S)
     assert not thread.is_alive()
@@ -85,7 +87,7 @@ def test_it_plays_until_the_emulator_is_gone(cast: Cast) -> None:
 
 def test_a_message_without_a_buffer_is_passed_over(cast: Cast) -> None:
     cast.outbox.send(b"nothing in it")
-    assert cast.role.actor.receive() is None
+    assert cast.actor.receive() is None
 
 
 def test_a_full_heap_does_not_end_it(cast: Cast) -> None:
@@ -103,12 +105,12 @@ def test_any_other_failure_does(cast: Cast) -> None:
     cast.emulator.send(wire.encode({"errno": 0}))
     ticks = iter(range(1000))
     with pytest.raises(OSError, match="Input/output"):
-        act(cast.role, lambda: float(next(ticks)))
+        act(cast.role, cast.actor, lambda: float(next(ticks)))
 
 
 def test_an_emulator_that_is_gone_at_once_ends_it_quietly(cast: Cast) -> None:
     cast.emulator.close()
-    act(cast.role, lambda: 0.0)
+    act(cast.role, cast.actor, lambda: 0.0)
     assert not cast.role.turned.is_set()
 
 
@@ -116,12 +118,12 @@ def test_a_peer_that_is_full_or_gone_gets_nothing(cast: Cast) -> None:
     fd = os.memfd_create("frame")
     held = Held(fd, 4096)
     for _ in range(10_000):
-        cast.role.actor.share(held, "probe", "x" * 60)
-    cast.role.actor.inbox.close()
-    cast.role.actor.share(held, "probe", "frame")
+        cast.actor.share(held, "probe", "x" * 60)
+    cast.actor.inbox.close()
+    cast.actor.share(held, "probe", "frame")
     held.drop()
     with pytest.raises(ValueError, match="closed"):
-        cast.role.actor.share(held, "probe", "frame")
+        cast.actor.share(held, "probe", "frame")
 
 
 def test_a_mapping_needs_no_descriptor() -> None:
