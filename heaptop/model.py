@@ -34,6 +34,7 @@ class Source(StrEnum):
     SYSFS_CMA = "sysfs cma"
     VMSTAT = "vmstat"
     MEMINFO = "meminfo"
+    EVENTS = "live events"
     DERIVED = "derived"
 
 

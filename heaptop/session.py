@@ -14,12 +14,13 @@ from typing import Final, Generic, TypeVar
 
 from heaptop.analysis.diff import Delta, diff, other_boot
 from heaptop.analysis.growth import Clockwork, Tracker
+from heaptop.analysis.places import Places
 from heaptop.analysis.suspects import NO_GROWTH, Growth, growth_of
 from heaptop.assemble import Assembler
 from heaptop.assemble.gaps import REFUSED
 from heaptop.backend.base import Backend, FdAt, MapAt, Timeline, Way
 from heaptop.errors import UsageError
-from heaptop.model import Buffer, Gap, ProcessId, Snapshot
+from heaptop.model import Buffer, Event, Gap, ProcessId, Snapshot
 
 _COUNT: Final = re.compile(r"\d+( of \d+)? \w+")
 """Of how many processes a gap is, which changes from look to look."""
@@ -114,6 +115,7 @@ class Session:
         self._assembler = Assembler()
         self._memory = _Memory()
         self._growing = _Growing(monotonic, is_timeline=isinstance(backend, Timeline))
+        self._places = Places()
         self._number = 0
         self._marks = 0
         self._snapshot: Snapshot | None = None
@@ -139,7 +141,7 @@ class Session:
         began = self._timer()
         capture = self._backend.capture()
         captured = self._timer()
-        snapshot = self._assembler.assemble(capture)
+        snapshot = self._places.put_into(self._assembler.assemble(capture))
         assembled = self._timer()
         before, self._snapshot = self._snapshot, snapshot
         self._number += 1
@@ -167,6 +169,10 @@ class Session:
     def growth(self) -> Growth:
         """The judgement of all classes, as of the newest look."""
         return self._growing.now()
+
+    def note_events(self, events: Iterable[Event]) -> None:
+        """Learn from live events where buffers lie; the next refresh has it."""
+        self._places.note(events)
 
     def _lost(self, snapshot: Snapshot) -> tuple[Gap, ...]:
         refused = {gap: _COUNT.sub("", gap.what) for gap in snapshot.gaps if gap.why == REFUSED}

@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 
 from heaptop.tui import bindings
 from heaptop.tui.content_screen import ContentScreen
+from heaptop.tui.event_screen import EventScreen
 from heaptop.tui.help import FILTER, MARKS, capital
 from heaptop.tui.table_view import TableView
 from heaptop.tui.views.buffers import BuffersView
@@ -26,6 +27,7 @@ SECTIONS: tuple[tuple[str, tuple[Iterable[BindingType], ...]], ...] = (
     ("Processes", (ProcessesView.BINDINGS,)),
     ("CMA", (CmaView.BINDINGS, CmaMap.BINDINGS)),
     ("Lab", (LabView.BINDINGS,)),
+    ("Events", (EventScreen.BINDINGS,)),
     ("Content", (ContentScreen.BINDINGS, HexView.BINDINGS)),
 )
 

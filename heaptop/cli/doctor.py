@@ -12,11 +12,12 @@ from heaptop.capture import Capture
 from heaptop.cli.options import Options
 from heaptop.cli.output import emit, look_of
 from heaptop.cli.source import opened
-from heaptop.errors import Exit
+from heaptop.errors import Exit, SourceError, UsageError
 from heaptop.model import Snapshot
-from heaptop.report.doctor import Check, Cost, Probes, document, examine, items, render
+from heaptop.report.doctor import Check, Cost, Probes, Watch, document, examine, items, render
 from heaptop.sources import SOURCES, source_of
 from heaptop.units import printable
+from heaptop.watching import event_source
 
 BPF_ITERATOR: Final = b"\0bpf_iter__dmabuf\0"
 """The iterator's context in the kernel's BTF strings (kernel/bpf/dmabuf_iter.c, 6.16 on)."""
@@ -42,12 +43,13 @@ def run(options: Options) -> int:
     with opened(options) as backend:
         capture = backend.capture()
         is_kernel = backend.source == "kernel"
+        watch = _watch(backend, options.root)
     snapshot = assemble(capture)
     heaps = tuple(heap.name for heap in snapshot.heaps)
     if is_kernel:
-        checks = examine(capture, heaps, _probe(options.root), _costs(options, capture))
+        checks = examine(capture, heaps, _probe(options.root), _costs(options, capture), watch)
     else:
-        checks = examine(capture, heaps, None)
+        checks = examine(capture, heaps, None, watch=watch)
     _print(checks, snapshot, options)
     return Exit.OK if any(check.readable for check in checks) else Exit.UNAVAILABLE
 
@@ -92,6 +94,23 @@ def _timed_ms(backend: Backend) -> float:
     began = time.perf_counter()
     backend.capture()
     return (time.perf_counter() - began) * 1000
+
+
+def _watch(backend: Backend, root: str) -> Watch | None:
+    """Begin to watch live events and end it again; None where the source has none."""
+    try:
+        source = event_source(backend, root, ask=lambda _job: {})
+    except UsageError:
+        return None
+    began = time.perf_counter()
+    try:
+        source.start()
+        watched, gaps = source.watched, tuple(gap.what for gap in source.gaps)
+    except SourceError as error:
+        return Watch((), (), 0.0, error.why, isinstance(error.__cause__, PermissionError))
+    finally:
+        source.stop()
+    return Watch(watched, gaps, (time.perf_counter() - began) * 1000)
 
 
 def _probe(root: str) -> Probes:

@@ -10,21 +10,21 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
+from heaptop.analysis.events import as_buffer
 from heaptop.assemble import assemble
-from heaptop.backend.base import Backend, EventFeed
 from heaptop.cli import values
 from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit, narrate
 from heaptop.cli.source import opened
-from heaptop.errors import Exit, UsageError
-from heaptop.model import Buffer, Event, EventKind, Holder, ProcessId, Snapshot
+from heaptop.errors import Exit
+from heaptop.model import Event, EventKind, Snapshot
 from heaptop.report import events as report
 from heaptop.report.text import note
 from heaptop.trace.base import EventSource
+from heaptop.watching import event_source
 
 if TYPE_CHECKING:
     from heaptop.analysis.filter import Filter
-    from heaptop.trace.join import Known
 
 WAIT_S: Final = 0.2
 """The longest time until an interrupt is noticed."""
@@ -67,7 +67,7 @@ def run(options: Options) -> int:
     chosen = None if options.filter is None else _compiled(options.filter)
     options.readonly = False  # watching allocates nothing and writes to no device
     with opened(options) as backend:
-        source = _source_of(backend, options.root)
+        source = event_source(backend, options.root)
         source.start()
         try:
             return _Stream(source, chosen, options, backend.source).run()
@@ -79,25 +79,6 @@ def _compiled(text: str) -> "Filter":
     from heaptop.analysis.filter import compile_filter
 
     return compile_filter(text)
-
-
-def _source_of(backend: Backend, root: str) -> EventSource:
-    if isinstance(backend, EventFeed):
-        from heaptop.trace.feed import FeedEvents
-
-        return FeedEvents(backend.subscribe, backend.capture)
-    if backend.source != "kernel" or root != "/":
-        place = backend.source if root == "/" else f"the kernel's files in {root}"
-        raise UsageError("events", f"{place} has none", "only the running kernel and the emulator have")
-    from heaptop.trace.kernel import KernelEvents
-
-    return KernelEvents(lambda: _known(backend))
-
-
-def _known(backend: Backend) -> "dict[int, Known]":
-    from heaptop.trace.join import Known
-
-    return {buffer.inode: Known(buffer.size_bytes, buffer.exporter) for buffer in assemble(backend.capture()).buffers}
 
 
 class _Stream:
@@ -154,24 +135,6 @@ class _Stream:
 
 def _of_area(snapshot: Snapshot, name: str | None) -> Snapshot:
     return replace(snapshot, cma=tuple(area for area in snapshot.cma if area.name == name))
-
-
-def as_buffer(event: Event) -> Buffer:
-    """The event as a filter sees it: a buffer held by whoever it was. A heap's buffers are named after it (5.11 on)."""
-    holders = () if event.pid is None else (Holder(ProcessId(event.pid, None), event.comm or ""),)
-    place = event.exporter or event.area
-    return Buffer(
-        inode=event.inode or 0,
-        size_bytes=event.size_bytes,
-        exporter=place,
-        name=None,
-        file_count=None,
-        hidden_refs=None,
-        attachments=None,
-        fences=None,
-        holders=holders,
-        heap=place,
-    )
 
 
 @contextmanager

@@ -54,6 +54,19 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """How an attempt to watch live events ended: what is watched and what is missing then, or why there are none
+    (`is_denied`: for want of permission). `time_ms` is what it took to begin and to end.
+    """
+
+    watched: tuple[str, ...]
+    gaps: tuple[str, ...]
+    time_ms: float
+    why: str = ""
+    is_denied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What one reading takes: wall time, and the size of the texts where there are any."""
 
@@ -136,10 +149,15 @@ _PLACES: Final = (
 
 
 def examine(
-    capture: Capture, heaps: Iterable[str], probes: Probes | None, costs: Mapping[str, Cost] = MappingProxyType({})
+    capture: Capture,
+    heaps: Iterable[str],
+    probes: Probes | None,
+    costs: Mapping[str, Cost] = MappingProxyType({}),
+    watch: Watch | None = None,
 ) -> tuple[Check, ...]:
     """Every source in turn. `heaps` are those that the capture tells of; `probes` is None for a source that is not
-    this kernel: remedies would be no help there. `costs` are by the names that --source takes.
+    this kernel: remedies would be no help there. `costs` are by the names that --source takes; `watch` is None for a
+    source that has no live events.
     """
     checks = [_nodes(capture, tuple(heaps), probes), *(_place(capture, place, probes) for place in _PLACES)]
     checks += [_tables(capture, probes), _maps(capture, probes)]
@@ -148,7 +166,8 @@ def examine(
     else:
         checks += [_processes(capture), _debugfs(probes), _bpf(capture, probes)]
         checks += [_tracepoints(probes), _kprobes(probes), _capabilities(probes)]
-    return tuple(replace(check, cost=costs.get(check.source or "")) for check in checks)
+    told = tuple(replace(check, cost=costs.get(check.source or "")) for check in checks)
+    return told if watch is None else (*told, _live_events(watch))
 
 
 def _nodes(capture: Capture, heaps: tuple[str, ...], probes: Probes | None) -> Check:
@@ -293,6 +312,20 @@ def _kprobes(probes: Probes) -> Check:
     paranoid = "" if probes.perf_paranoid is None else f", kernel.perf_event_paranoid is {probes.perf_paranoid}"
     found = Check(name, there=True, readable=True, detail=f"the kernel has them{paranoid}", adds=adds, remedy="")
     return found if _is_able(probes) else replace(found, readable=False, remedy=AS_ROOT)
+
+
+def _live_events(watch: Watch) -> Check:
+    name, adds = (
+        "live events",
+        "each allocation and free as it happens, who did it, CMA failures; `events`, and e in the app",
+    )
+    if watch.is_denied:
+        return _refused(name, adds, watch.why, AS_ROOT)
+    if not watch.watched:
+        return _absent(name, adds, watch.why, _built_with("CONFIG_BPF_EVENTS and CONFIG_KPROBE_EVENTS (5.8 on)"))
+    missing = "".join(f"; without {gap}" for gap in watch.gaps)
+    found = _read(name, adds, ", ".join(watch.watched) + missing)
+    return replace(found, cost=Cost(watch.time_ms))
 
 
 def _capabilities(probes: Probes) -> Check:

@@ -23,14 +23,14 @@ class Known:
 @dataclass(slots=True)
 class _Thread:
     """What one thread is about: its ALLOC call, an export that has begun, an allocation that waits for the call's end,
-    where its CMA pages lie, and whether a pinned page was met in the search for them.
+    which CMA pages it was given, and whether a pinned page was met in the search for them.
     """
 
     call: Step | None = None
     exporting: Step | None = None
     alloc: Event | None = None
     since_ns: int = 0
-    pfn: int | None = None
+    pages: Step | None = None
     busy: bool = False
 
     @property
@@ -112,13 +112,20 @@ class Joiner:
             return
         if begun is not None:
             step = replace(step, exporter=begun.exporter, size_bytes=step.size_bytes or begun.size_bytes)
-        event = replace(self._event(EventKind.ALLOC, step, exporter=_text(step.exporter)), pfn=thread.pfn)
+        event = replace(self._event(EventKind.ALLOC, step, exporter=_text(step.exporter)), pfn=self._pfn(step, thread))
         if event.inode is not None:
             self._known[event.inode] = Known(event.size_bytes, event.exporter)
         if thread.call is None:
             yield event
         else:
             thread.alloc = event
+
+    def _pfn(self, step: Step, thread: _Thread) -> int | None:
+        """Where the buffer lies: in the pages that the thread was given meanwhile, if they are as many."""
+        pages = thread.pages
+        if pages is None or pages.count_pages is None or step.size_bytes is None:
+            return None
+        return pages.pfn if pages.count_pages * self._page_bytes == step.size_bytes else None
 
     def _released(self, step: Step) -> Iterator[Event]:
         waiting = [tid for tid, thread in self._threads.items() if thread.alloc and thread.alloc.inode == step.inode]
@@ -130,7 +137,7 @@ class Joiner:
     def _cma_done(self, step: Step, thread: _Thread) -> Iterator[Event]:
         busy, thread.busy = thread.busy, False
         if step.result == 0:
-            thread.pfn = step.pfn
+            thread.pages = step
             return
         asked = replace(step, size_bytes=None if step.count_pages is None else step.count_pages * self._page_bytes)
         yield replace(

@@ -1,35 +1,61 @@
 """The app: what each key and each command of the palette does. The shell below it shows and jumps."""
 
 import asyncio
+import mmap
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from textual.app import SystemCommand
 from textual.screen import Screen
 
 from heaptop import recording
-from heaptop.backend.base import ContentReader, FdAt
+from heaptop.analysis.events import as_buffer
+from heaptop.backend.base import Backend, ContentReader, FdAt
 from heaptop.errors import HeaptopError
 from heaptop.model import Buffer, Process, ProcessId
 from heaptop.session import ways_to
 from heaptop.tui import bindings
+from heaptop.tui.event_log import EventLog
+from heaptop.tui.event_screen import EventScreen
 from heaptop.tui.help import Key, capital, help_lines
+from heaptop.tui.live import Live
+from heaptop.tui.messages import EventsTold
 from heaptop.tui.renderables.details import gap_lines, name_cell
 from heaptop.tui.shell import LAB, ShellApp
 from heaptop.tui.start import run_app
 from heaptop.tui.table_view import TableView
+from heaptop.tui.watcher import Ended, Told
 from heaptop.tui.widgets.dialogs import Ask, Choice, Choose, Sheet
+from heaptop.tui.widgets.event_panel import EventPanel
 from heaptop.tui.widgets.filter_bar import FilterBar
 from heaptop.units import printable
 
 __all__ = ["HeaptopApp", "run_app"]
 
 
+END_S = 2.0
+"""How long the end waits for the watcher of events; what it watches with is gone with this process anyway."""
+
+
 class HeaptopApp(ShellApp):
     """One terminal, one backend."""
+
+    def __init__(self, backend: Backend, **options: Any) -> None:
+        """See ShellApp."""
+        super().__init__(backend, **options)
+        self.live = Live(self.poller, self._tell_events)
+
+    def _tell_events(self, log: EventLog, told: Told) -> None:
+        """In the watcher's thread: pass it on to the app's."""
+        self.post_message(EventsTold(log, told))
+
+    def on_unmount(self) -> None:
+        """Events end first: who watches them may be waiting for the poller."""
+        self.live.turn_off(END_S)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What cannot work is not offered."""
@@ -57,6 +83,9 @@ class HeaptopApp(ShellApp):
         shown = self.shown
         shown.held = None if shown.held else shown.newest
         self.poller.hold(shown.held.update if shown.held else None)
+        if self.live.log is not None:
+            self.live.log.hold(still=shown.held is not None)
+            self._draw_events()
         self._draw_view()
         self.redraw()
 
@@ -109,6 +138,56 @@ class HeaptopApp(ShellApp):
             self.say(str(error), severity="error")
         else:
             self.say(f"capture written to {path}")
+
+    async def action_events(self) -> None:
+        """Live events on or off; they are shown below whatever is shown."""
+        if self.live.is_on:
+            self.live.turn_off()
+        else:
+            self.live.turn_on()
+        main = self.screen_stack[0]
+        if not main.query(EventPanel):
+            await main.mount(EventPanel(), before="#filter-bar")
+        self._draw_events()
+
+    def action_event_list(self) -> None:
+        """All events that are kept."""
+        if self.live.log is None:
+            self.say("events are off: press e")
+            return
+
+        def take(inode: int | None) -> None:
+            if inode is not None:
+                self.go_to_buffer(inode)
+
+        self.push_screen(EventScreen(self._page_bytes), take)
+        self.call_after_refresh(self._draw_events)
+
+    def on_events_told(self, message: EventsTold) -> None:
+        """Draw them; say why they ended, where nobody ended them."""
+        told = message.told
+        if isinstance(told, Ended) and told.bug is not None:
+            raise told.bug
+        if self.live.take(message.log, told):
+            if message.log.error:
+                self.say(message.log.error, severity="warning")
+            self._draw_events()
+
+    @property
+    def _page_bytes(self) -> int:
+        return mmap.PAGESIZE if self.update is None else self.update.snapshot.page_bytes
+
+    def _draw_events(self) -> None:
+        log = self.live.log
+        if log is None:
+            return
+        chosen = self.filter
+        events = log.shown if chosen is None else [one for one in log.shown if chosen.matches(as_buffer(one.event))]
+        for panel in self.screen_stack[0].query(EventPanel):
+            panel.display = self.live.is_on
+            panel.tell(log, events, self._page_bytes)
+        if isinstance(self.screen, EventScreen):
+            self.screen.tell(log, events)
 
     def action_screenshot_file(self) -> None:
         """A picture of the screen, as SVG, in the working directory."""

@@ -3,7 +3,9 @@
 from textual.message import Message
 
 from heaptop.errors import HeaptopError
+from heaptop.tui.event_log import EventLog
 from heaptop.tui.frame import Frame
+from heaptop.tui.watcher import Told
 
 
 class SnapshotArrived(Message):
@@ -36,3 +38,12 @@ class PollerBroke(Message):
     def __init__(self, error: BaseException) -> None:
         super().__init__()
         self.error = error
+
+
+class EventsTold(Message):
+    """What the watcher of live events told, for its log."""
+
+    def __init__(self, log: EventLog, told: Told) -> None:
+        super().__init__()
+        self.log = log
+        self.told = told

@@ -35,6 +35,7 @@ def run_app(
         try:
             code = app.run()
         finally:
+            app.live.turn_off()
             app.held.close()
         return int(app.return_code or Exit.OK if code is None else code)
     finally:

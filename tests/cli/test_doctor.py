@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from heaptop.capture import Capture
+from heaptop.cli import doctor
 from heaptop.cli.doctor import BPF_ITERATOR
+from heaptop.errors import SourceError
+from heaptop.model import Gap
 from tests.cli.conftest import FakeBackend, Run, Use
+from tests.happenings import FakeSource
 
 READABLE = Capture("kernel", None, {"proc/meminfo": b"MemTotal: 1 kB\n"}, {}, ())
 
@@ -89,3 +93,25 @@ def test_csv(use: Use, run: Run) -> None:
     header, *rows = csv.reader(io.StringIO(run("doctor", "--csv").out, newline=""))
     assert header == ["name", "there", "readable", "detail", "adds", "remedy", "source", "cost_ms", "size_bytes"]
     assert ["meminfo", "True", "True"] in [row[:3] for row in rows]
+
+
+def test_live_events_are_tried_and_taken_away(use: Use, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = FakeSource(gaps=[Gap("frees", "nobody looks", "")])
+    monkeypatch.setattr(doctor, "event_source", lambda _backend, _root, ask: tried)
+    use(FakeBackend("kernel", capture_given=READABLE))
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json").out)["checks"]}
+    assert checks["live events"]["detail"] == "fake(); without frees"
+    assert checks["live events"]["cost_ms"] >= 0
+    assert (tried.started, tried.stopped) == (1, 1)
+
+
+def test_live_events_that_are_denied(use: Use, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny() -> None:
+        raise SourceError("live events", "not permitted", "") from PermissionError()
+
+    tried = FakeSource()
+    tried.start = deny  # type: ignore[method-assign]
+    monkeypatch.setattr(doctor, "event_source", lambda _backend, _root, ask: tried)
+    use(FakeBackend("kernel", capture_given=READABLE))
+    checks = {check["name"]: check for check in json.loads(run("doctor", "--json").out)["checks"]}
+    assert (checks["live events"]["readable"], checks["live events"]["remedy"]) == (False, "sudo heaptop")

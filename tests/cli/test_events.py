@@ -80,11 +80,11 @@ def source(monkeypatch: pytest.MonkeyPatch, use: Use) -> Source:
     """A function that puts a source of events behind the verb."""
 
     def put(fake: FakeEvents) -> FakeEvents:
-        def source_of(backend: Backend, root: str) -> EventSource:
+        def source_of(_backend: Backend, _root: str) -> EventSource:
             return fake
 
         use(FakeBackend("kernel"))
-        monkeypatch.setattr(events, "_source_of", source_of)
+        monkeypatch.setattr(events, "event_source", source_of)
         return fake
 
     return put

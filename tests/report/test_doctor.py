@@ -17,6 +17,7 @@ from heaptop.report.doctor import (
     Check,
     Cost,
     Probes,
+    Watch,
     examine,
     render,
 )
@@ -155,3 +156,26 @@ def test_each_remedy_is_told_once(width: int | None) -> None:
     ]
     remedies = [line.partition("    # ")[0] for line in told]
     assert len(set(remedies)) == len(remedies)
+
+
+def live_events(watch: Watch | None) -> Check | None:
+    checks = examine(capture_of(), (), ROOT, watch=watch)
+    return next((check for check in checks if check.name == "live events"), None)
+
+
+def test_live_events_with_what_they_cost() -> None:
+    found = live_events(Watch(("cma:cma_alloc_finish", "dma_heap_ioctl()"), ("frees",), 3.5))
+    assert found is not None
+    assert (found.there, found.readable, found.cost) == (True, True, Cost(3.5))
+    assert found.detail == "cma:cma_alloc_finish, dma_heap_ioctl(); without frees"
+
+
+def test_live_events_that_cannot_be_had() -> None:
+    denied = live_events(Watch((), (), 0.0, "watching the kernel is not permitted", is_denied=True))
+    assert denied is not None
+    assert (denied.there, denied.readable, denied.remedy) == (None, False, AS_ROOT)
+    absent = live_events(Watch((), (), 0.0, "this kernel offers nothing to watch"))
+    assert absent is not None
+    assert absent.there is False
+    assert "CONFIG_KPROBE_EVENTS" in absent.remedy
+    assert live_events(None) is None

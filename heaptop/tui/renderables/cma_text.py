@@ -19,7 +19,9 @@ Spans = tuple[Span, ...]
 LABEL = "$unknown"
 STRONG = "bold"
 
-NO_PLACES = "nothing here tells where buffers lie: it takes the BPF iterator (Linux 6.16 on), and root"
+NO_PLACES = (
+    "nothing tells where buffers lie: it takes the BPF iterator (6.16 on), and root; live events (e) tell of new ones"
+)
 NAMES_MAX = 8
 """So many of the buffers in the way are named."""
 LEGEND = "█ used ▒ part · free   "
