@@ -8,7 +8,7 @@ says why; text from outside is UTF-8 with invalid bytes as surrogates (`units.te
 `units.printable` before it is shown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -35,6 +35,9 @@ class Source(StrEnum):
     VMSTAT = "vmstat"
     MEMINFO = "meminfo"
     EVENTS = "live events"
+    DMABUF_DUMP = "dmabuf_dump"
+    VENDOR_DUMP = "vendor dump"
+    KERNEL_LOG = "kernel log"
     DERIVED = "derived"
 
 
@@ -87,12 +90,37 @@ class MapRef:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """One process that holds a buffer, and how."""
+    """One process that holds a buffer, and how.
+
+    `counted` is what a dump tells that does not name descriptors and mappings: how many of each, None where it does not
+    tell even that. Where it is set, `fds` and `maps` may be empty all the same.
+    """
 
     process: ProcessId
     comm: str
     fds: tuple[FdRef, ...] = ()
     maps: tuple[MapRef, ...] = ()
+    counted: tuple[int | None, int | None] | None = None
+
+    @property
+    def names_fds(self) -> bool:
+        """Whether `fds` are all of them."""
+        return len(self.fds) == self.fd_count
+
+    @property
+    def names_maps(self) -> bool:
+        """Whether `maps` are all of them."""
+        return len(self.maps) == self.map_count
+
+    @property
+    def fd_count(self) -> int | None:
+        """Its descriptors that refer to the buffer; None where that is not told."""
+        return len(self.fds) if self.counted is None else self.counted[0]
+
+    @property
+    def map_count(self) -> int | None:
+        """Its mappings (VMAs) of the buffer; None where that is not told."""
+        return len(self.maps) if self.counted is None else self.counted[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +130,16 @@ class Fence:
     usage: str
     text: str
     signalled: bool
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """None where one is."""
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
 
 
 class PageRun(NamedTuple):
@@ -139,14 +177,14 @@ class Buffer:
         return field_name in self.provenance
 
     @property
-    def fd_count(self) -> int:
-        """Visible descriptors that refer to it."""
-        return sum(len(holder.fds) for holder in self.holders)
+    def fd_count(self) -> int | None:
+        """Visible descriptors that refer to it; None where a holder's are not told."""
+        return _sum(holder.fd_count for holder in self.holders)
 
     @property
-    def map_count(self) -> int:
-        """Visible mappings (VMAs) of it."""
-        return sum(len(holder.maps) for holder in self.holders)
+    def map_count(self) -> int | None:
+        """Visible mappings (VMAs) of it; None where a holder's are not told."""
+        return _sum(holder.map_count for holder in self.holders)
 
     @property
     def is_orphan(self) -> bool:
@@ -185,8 +223,9 @@ class ExporterTotal:
 @dataclass(frozen=True, slots=True)
 class Process:
     """A process that holds buffers. RSS counts a buffer once, whole; PSS divides it by the number of processes that
-    hold it, as Android's dmabuf_dump has both. `inodes` are the buffers, rising. `libraries` are the mapped ones that
-    buffers are commonly allocated through, None where its mappings are not readable.
+    hold it, as Android's dmabuf_dump has both (None where a dump does not tell who else does). `inodes` are the
+    buffers, rising. `libraries` are the mapped ones that buffers are commonly allocated through, None where its
+    mappings are not readable.
     """
 
     id: ProcessId
@@ -196,7 +235,7 @@ class Process:
     cgroup: str | None
     oom_score_adj: int | None
     rss_bytes: int
-    pss_bytes: int
+    pss_bytes: int | None
     inodes: tuple[int, ...]
     threads_with_own_table: tuple[int, ...] = ()
     libraries: tuple[str, ...] | None = None
@@ -214,9 +253,19 @@ class CmaRange:
     bitmap: bytes | None
 
 
+class CmaFailure(NamedTuple):
+    """An allocation that a CMA area refused, as the kernel log tells it: `uptime_s` is None where the log has no times,
+    `errno` is positive.
+    """
+
+    uptime_s: float | None
+    count_pages: int
+    errno: int
+
+
 @dataclass(frozen=True, slots=True)
 class CmaArea:
-    """One CMA area. Counters are pages since boot."""
+    """One CMA area. Counters are pages since boot; `failures` are None where there is no kernel log."""
 
     name: str
     count_pages: int | None
@@ -227,6 +276,7 @@ class CmaArea:
     alloc_pages_success: int | None = None
     alloc_pages_fail: int | None = None
     release_pages_success: int | None = None
+    failures: tuple[CmaFailure, ...] | None = None
     provenance: Provenance = field(default_factory=no_provenance)
 
     @property

@@ -1,10 +1,11 @@
 """From raw text to a Snapshot: every parser is called from here, and all sources are joined by inode."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from heaptop.analysis.ownership import Share, shares
 from heaptop.assemble import buffers as joining
-from heaptop.assemble import cma, heaps, limits, processes, system
+from heaptop.assemble import cma, cma_log, dumps, heaps, limits, processes, system
 from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, Gaps, counted, is_gone
 from heaptop.assemble.memo import Last, keep_equal, keep_identical
 from heaptop.assemble.processes import Device, Holding, View
@@ -44,13 +45,21 @@ class Assembler:
         """As the function `assemble`."""
         gaps = Gaps()
         views = self._look(capture.processes)
+        # A live system has no dumps: none of its many files need be looked at.
+        dump = dumps.read(capture.files, gaps) if capture.source.startswith("replay:") else dumps.NO_DUMPS
         held = self._join(views)
         listing = self._lister.read(capture, held, gaps)
-        nodes = self._nodes = keep_equal(self._nodes, heaps.nodes(capture, gaps))
+        if dump.is_any:
+            views = (*views, *dump.views)
+            held = _with_dumped(held, dump.holdings)
+            listing = replace(listing, dumped=dump.buffers)
+        nodes = self._nodes = keep_equal(self._nodes, heaps.nodes(capture, gaps, dump.heap_names))
         names = self._names(nodes)
         buffers = self._build(held, listing, names)
         exporters = self._exporters(buffers, listing.nameless_rows, names)
         memory = system.memory(capture, gaps)
+        if memory.pools_bytes is None and dump.pools_bytes is not None:
+            memory = replace(memory, pools_bytes=dump.pools_bytes)
         areas = cma.area_files(capture.files, sorted(names.names))
         area_names = [area.name for area in areas]
         pages = (view.page_bytes for view in views)
@@ -68,14 +77,22 @@ class Assembler:
             captured_at=capture.captured_at,
             page_bytes=page_bytes,
             heaps=heaps.heaps(
-                nodes, names, buffers=self._by_heap(buffers), totals=exporters, areas=area_names, gaps=gaps
+                nodes,
+                names,
+                buffers=self._by_heap(buffers),
+                totals=exporters,
+                areas=area_names,
+                gaps=gaps,
+                sums=dump.heap_bytes,
             ),
             exporters=exporters,
             buffers=buffers,
-            processes=_processes(self._shares(buffers), views, gaps),
-            cma=cma.areas(areas, capture, memory.cma_total_bytes, page_bytes, gaps),
+            processes=dumps.processes(dump, _processes(self._shares(buffers), views, gaps)),
+            cma=cma_log.with_log(
+                cma.areas(areas, capture, memory.cma_total_bytes, page_bytes, gaps), capture.files, page_bytes, gaps
+            ),
             memory=memory,
-            gaps=gaps.result(),
+            gaps=dumps.gaps_of(dump, gaps.result()),
         )
 
     def _look(self, captured: Iterable[ProcessCapture]) -> tuple[View, ...]:
@@ -113,6 +130,10 @@ class Assembler:
             self._built[inode] = known
         self._buffers = keep_identical(self._buffers, tuple(buffer for _, buffer in self._built.values()))
         return self._buffers
+
+
+def _with_dumped(held: joining.Held, dumped: joining.Held) -> joining.Held:
+    return {inode: (*held.get(inode, ()), *dumped.get(inode, ())) for inode in held.keys() | dumped.keys()}
 
 
 def _processes(found: Mapping[ProcessId, Share], views: Iterable[View], gaps: Gaps) -> tuple[Process, ...]:

@@ -18,6 +18,7 @@ from heaptop.model import Buffer, Fence, PageRun, Provenance, Source
 from heaptop.parse import bufinfo, dmabuf_sysfs
 from heaptop.parse.bpf_iter import IterRow
 from heaptop.parse.bufinfo import Bufinfo, Row
+from heaptop.parse.dump import DumpedBuffer
 from heaptop.units import text_of
 
 BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
@@ -46,6 +47,7 @@ class Parts(NamedTuple):
     heap_names: HeapNames
     listed: IterRow | None = None
     runs: tuple[PageRun, ...] | None = None
+    dumped: tuple[Source, DumpedBuffer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Listing:
     has_bufinfo: bool
     trouble: str
     is_old: bool = False
+    dumped: Mapping[int, tuple[Source, DumpedBuffer]] = field(default_factory=dict)
 
     @property
     def is_exact(self) -> bool:
@@ -71,7 +74,7 @@ class Listing:
     @property
     def inodes(self) -> set[int]:
         """The buffers in any of them."""
-        return {*self.bpf.rows, *self.rows, *self.entries}
+        return {*self.bpf.rows, *self.rows, *self.entries, *self.dumped}
 
     def parts(self, inode: int, holdings: Sequence[Holding], names: HeapNames) -> Parts:
         """All that is told of one buffer."""
@@ -83,6 +86,7 @@ class Listing:
             heap_names=names,
             listed=self.bpf.rows.get(inode),
             runs=self.bpf.runs.get(inode),
+            dumped=self.dumped.get(inode),
         )
 
 
@@ -193,6 +197,7 @@ def build(inode: int, parts: Parts) -> Buffer:
     stat = next((holding.stat for holding in holdings if holding.stat is not None), None)
     info = next((holding.info for holding in holdings if holding.info is not None), None)
     taken = _Taken()
+    teller, told = parts.dumped or (Source.DERIVED, None)
     size = taken.first(
         "size_bytes",
         (Source.BPF, listed.size if listed else None),
@@ -200,6 +205,7 @@ def build(inode: int, parts: Parts) -> Buffer:
         (Source.FDINFO, info.size if info else None),
         (Source.SYSFS_BUFFERS, entry.size if entry else None),
         (Source.BUFINFO, row.size if row else None),
+        (teller, told.size if told else None),
     )
     exporter_name = taken.first(
         "exporter",
@@ -207,29 +213,38 @@ def build(inode: int, parts: Parts) -> Buffer:
         (Source.FDINFO, info.exp_name if info else None),
         (Source.SYSFS_BUFFERS, entry.exporter if entry else None),
         (Source.BUFINFO, row.exp_name if row else None),
+        (teller, told.exporter if told else None),
     )
     exporter = None if exporter_name is None else text_of(exporter_name)
     count = taken.first("file_count", *_counts(parts))
     holders = tuple(holding.holder for holding in holdings)
-    seen = sum(holding.references for holding in holdings)
+    seen = [holding.references for holding in holdings]
+    hidden = None if count is None or None in seen else max(0, count - sum(one or 0 for one in seen))
     fences = taken.first("fences", (Source.BUFINFO, row.fences if row else None))
-    attachments = _attachments(taken, row, entry)
+    attachments = _attachments(taken, row, entry, parts.dumped)
     return Buffer(
         inode=inode,
         size_bytes=size,
         exporter=exporter,
         name=_name(taken, parts),
         file_count=count,
-        hidden_refs=taken.first("hidden_refs", (Source.DERIVED, None if count is None else max(0, count - seen))),
+        hidden_refs=taken.first("hidden_refs", (Source.DERIVED, hidden)),
         attachments=attachments,
         fences=None
         if fences is None
         else tuple(Fence(each.usage, text_of(each.text), each.signalled) for each in fences),
         holders=holders,
         heap=None if exporter is None else taken.first("heap", (Source.DERIVED, parts.heap_names.heap_of(exporter))),
-        runs=taken.first("runs", (Source.BPF, parts.runs)),
+        runs=taken.first("runs", (Source.BPF, parts.runs), (teller, _runs(told))),
         provenance=_provenance(tuple(taken.sources)),
     )
+
+
+def _runs(dumped: DumpedBuffer | None) -> tuple[PageRun, ...] | None:
+    """Page frames of 4 KiB: the vendors' kernels that print addresses have no others."""
+    if dumped is None or not dumped.spans:
+        return None
+    return tuple(PageRun(first >> 12, (last + 1 - first) >> 12) for first, last in dumped.spans)
 
 
 def _counts(parts: Parts) -> tuple[tuple[Source, int | None], ...]:
@@ -242,7 +257,9 @@ def _counts(parts: Parts) -> tuple[tuple[Source, int | None], ...]:
     row = parts.row
     listed = (Source.BUFINFO, row.count if row is not None and row.count >= 0 else None)
     exact = (Source.BPF, parts.listed.count if parts.listed is not None else None)
-    return (exact, listed, fdinfo) if parts.trust_row else (exact, fdinfo, listed)
+    teller, told = parts.dumped or (Source.DERIVED, None)
+    dumped = (teller, told.file_count if told is not None else None)
+    return (exact, listed, fdinfo, dumped) if parts.trust_row else (exact, fdinfo, listed, dumped)
 
 
 def _name(taken: _Taken, parts: Parts) -> str | None:
@@ -256,6 +273,7 @@ def _name(taken: _Taken, parts: Parts) -> str | None:
     info = next((holding.info for holding in parts.holdings if holding.info is not None), None)
     link = next((holding.link_name for holding in parts.holdings if holding.link_name), None)
     mapped = next((holding.map_name for holding in parts.holdings if holding.map_name), None)
+    teller, dumped = parts.dumped or (Source.DERIVED, None)
     told = taken.first(
         "name",
         (Source.BPF, (listed.name,) if listed is not None and not listed.is_pinned else None),
@@ -264,17 +282,22 @@ def _name(taken: _Taken, parts: Parts) -> str | None:
         (Source.MAPS, (mapped,) if mapped is not None else None),
         (Source.BUFINFO, (parts.row.name,) if parts.row is not None else None),
         (Source.BPF, (pinned,) if pinned is not None else None),
+        (teller, (dumped.name,) if dumped is not None and dumped.name is not None else None),
     )
     return None if told is None or told[0] is None else text_of(told[0])
 
 
-def _attachments(taken: _Taken, row: Row | None, entry: SysfsEntry | None) -> tuple[str, ...] | None:
+def _attachments(
+    taken: _Taken, row: Row | None, entry: SysfsEntry | None, dumped: tuple[Source, DumpedBuffer] | None
+) -> tuple[str, ...] | None:
     """Devices by bufinfo, or by sysfs where that has them (5.14 only: their absence there tells nothing)."""
     by_number = sorted(entry.attachments.items()) if entry is not None else []
+    teller, told = dumped or (Source.DERIVED, None)
     devices = taken.first(
         "attachments",
         (Source.BUFINFO, row.attachments if row else None),
         (Source.SYSFS_BUFFERS, tuple(device for _, device in by_number) or None),
+        (teller, told.attachments if told is not None else None),
     )
     return None if devices is None else tuple(map(text_of, devices))
 

@@ -1,6 +1,7 @@
 """Heaps and exporters: which there are, and what is whose."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -38,14 +39,14 @@ class Node:
     sources: tuple[Source, ...]
 
 
-def nodes(capture: Capture, gaps: Gaps) -> tuple[Node, ...]:
-    """The heaps of `/dev/dma_heap` and `/sys/class/dma_heap`, by name."""
+def nodes(capture: Capture, gaps: Gaps, dumped: AbstractSet[str] = frozenset()) -> tuple[Node, ...]:
+    """The heaps of `/dev/dma_heap` and `/sys/class/dma_heap`, and those that only a dump names (`dumped`)."""
     listed = gaps.read(capture.files.get("dev.ls"), dma_heap.parse, "/dev/dma_heap") or ()
     in_dev = {text_of(node.name): node for node in listed}
     # The class's links lead to the devices' folder: a copy may have kept only that.
     paths = (path.replace(_DEVICES, _CLASS, 1) for path in (*capture.files, *capture.links))
     in_class = dma_heap.class_heaps(paths)
-    found = []
+    found = [Node(name, None, None, (Source.VENDOR_DUMP,)) for name in sorted(dumped - in_dev.keys() - set(in_class))]
     for name in sorted({*in_dev, *in_class}):
         node = in_dev.get(name)
         device = (node.major, node.minor) if node is not None else _class_device(capture, name, gaps)
@@ -95,6 +96,11 @@ class HeapNames:
         return exporter in _HEAP_LIKE or exporter.startswith(_HEAP_LIKE_PREFIXES)
 
 
+def is_heap_like(exporter: str) -> bool:
+    """Whether an exporter's name is one that heaps are known to have, which is then the heap's (5.11 on)."""
+    return exporter not in (HELPERS, V4_CMA) and (exporter in _HEAP_LIKE or exporter.startswith(_HEAP_LIKE_PREFIXES))
+
+
 def by_heap(buffers: Iterable[Buffer]) -> dict[str, list[Buffer]]:
     """The buffers of each heap."""
     found: dict[str, list[Buffer]] = {}
@@ -112,8 +118,11 @@ def heaps(
     totals: Iterable[ExporterTotal],
     areas: Sequence[str],
     gaps: Gaps,
+    sums: Mapping[str, int] | None = None,
 ) -> tuple[Heap, ...]:
-    """Every heap with what is known to be from it: `buffers` are by heap, `totals` by exporter."""
+    """Every heap with what is known to be from it: `buffers` are by heap, `totals` by exporter. `sums` are bytes by
+    heap as a dump has them, for the heaps of which it lists no buffers.
+    """
     shared = _shared_exporter(names, {total.name for total in totals})
     if shared is not None and found:
         gaps.add("which heap a buffer is from", f"its exporter is {shared} whatever the heap", "see totals by exporter")
@@ -123,6 +132,7 @@ def heaps(
             exporter=names.exporter_of(node.name, shared),
             mine=None if names.exporter_of(node.name, shared) == shared else buffers.get(node.name, []),
             area=_area(node.name, names, areas, gaps),
+            sum_bytes=(sums or {}).get(node.name),
         )
         for node in found
     )
@@ -135,8 +145,11 @@ def _shared_exporter(names: HeapNames, exporters: set[str | None]) -> str | None
     return V4_CMA if V4_CMA in exporters and len(names.v4_cma) > 1 else None
 
 
-def _heap(node: Node, exporter: str, mine: list[Buffer] | None, area: str | None) -> Heap:
-    told: dict[str, tuple[Source, ...]] = {"name": node.sources, "exporter": (Source.DERIVED,)}
+def _heap(node: Node, exporter: str, mine: list[Buffer] | None, area: str | None, sum_bytes: int | None) -> Heap:
+    if sum_bytes is not None and not mine:
+        told = {"name": node.sources, "size_bytes": node.sources}
+        return Heap(node.name, None, None, sum_bytes, area, provenance=MappingProxyType(told))
+    told = {"name": node.sources, "exporter": (Source.DERIVED,)}
     if mine is not None:
         told["buffers"] = (Source.DERIVED,)
         taken = {buffer.provenance["size_bytes"][0] for buffer in mine if buffer.told("size_bytes")}

@@ -79,11 +79,11 @@ class View:
 @dataclass(frozen=True, slots=True, eq=False)
 class Holding:
     """How one process holds one buffer, and what it told of it. `count` is the smallest file count it saw, `references`
-    how many of its descriptors and mappings are not those of another process too.
+    how many of its descriptors and mappings are not those of another process too (None: not told).
     """
 
     holder: Holder
-    references: int
+    references: int | None
     stat: FdStat | None
     info: DmabufFdinfo | None
     count: int | None

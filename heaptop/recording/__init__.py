@@ -22,11 +22,12 @@ def read(path: str) -> Capture:
         RecordingError: there is no recording at `path`, or nothing of it can be read.
     """
     members = load(path)
-    if not any(name.startswith(("proc/", "sys/")) for name in members):
+    if not any(name.startswith(("proc/", "sys/", "dump/", "dmesg")) for name in members):
         raise RecordingError(
             f"{path} holds no recording",
-            "there is neither proc/ nor sys/ in it" + (" before it breaks off" if "recording" in members else ""),
-            "name a folder or tar made by `heaptop capture`",
+            "there is neither proc/ nor sys/ in it, nor a dump that is known"
+            + (" before it breaks off" if "recording" in members else ""),
+            "name what `heaptop capture` made, a bug report, or the output of dmabuf_dump",
         )
     return capture_of(members, f"replay:{path}")
 

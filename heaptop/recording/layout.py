@@ -20,8 +20,8 @@ from heaptop.sources import SOURCES
 SCHEMA: Final = "heaptop-recording/1"
 ABOUT: Final = "heaptop.json"
 LINKS: Final = "links.txt"
-TREES: Final = ("proc", "sys", "dev", "bpf")
-"""Folders that mirror real paths, and the answers of heaptop's own BPF programs."""
+TREES: Final = ("proc", "sys", "dev", "bpf", "dump")
+"""Folders that mirror real paths, the answers of heaptop's own BPF programs, and what other tools said."""
 DAMAGE: Final = "recording"
 """The path in `Capture.files` that says that the recording itself is damaged."""
 TOP_FILES: Final = frozenset({"dev.ls", "uname", "config", "dmesg.cma-dma", "tracing-events.cma-dma", DAMAGE})

@@ -14,6 +14,7 @@ from typing import IO, Any, Final, NamedTuple, cast
 
 from heaptop.capture import Raw, ReadError
 from heaptop.errors import RecordingError
+from heaptop.recording import dump
 from heaptop.recording.layout import DAMAGE, TREES, is_wanted
 
 FILE_BYTES_MAX: Final = 64 << 20
@@ -55,6 +56,9 @@ def load(path: str) -> dict[str, Raw]:
             _refuse_live(path, mode.st_dev)
             members = _folder(fd, (), mode.st_dev)
         elif stat.S_ISREG(mode.st_mode):
+            other = _other(fd, os.path.basename(path))
+            if other is not None:
+                return other
             members = _tar(fd)
         else:
             raise RecordingError(f"{path} is no recording", "it is neither a folder nor a file", "name a folder or tar")
@@ -171,6 +175,31 @@ def _bounded(file: IO[bytes]) -> Raw:
         if size_bytes > FILE_BYTES_MAX:
             return ReadError("read", errno.EFBIG)
     return b"".join(chunks)
+
+
+# What is no recording of heaptop's
+
+
+def _other(fd: int, name: str) -> dict[str, Raw] | None:
+    """What is found in a zip or a text, which may be compressed; None for a tar, and where nothing is found."""
+    with open(fd, "rb", closefd=False) as file:
+        is_zip = dump.is_zip(file.read(4))
+        file.seek(0)
+        try:
+            found = dump.of_zip(file) if is_zip else _of_text(_decompressed(file), name)
+        except _BROKEN:
+            found = {}
+        file.seek(0)
+    return found if dump.is_found(found) else None
+
+
+def _of_text(file: IO[bytes], name: str) -> dict[str, Raw]:
+    try:
+        tarfile.TarInfo.frombuf(file.read(BLOCK_BYTES), "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        file.seek(0)
+        return dump.of_text(file, name)
+    return {}
 
 
 # A tar

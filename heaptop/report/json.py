@@ -140,12 +140,16 @@ def _holder(holder: Holder) -> Json:
         "pid": holder.process.pid,
         "start_time": holder.process.start_time,
         "comm": holder.comm,
-        "fds": sorted({ref.fd for ref in holder.fds}),
+        "fds": sorted({ref.fd for ref in holder.fds}) if holder.names_fds else None,
         "fd_refs": [{"fd": ref.fd, "tid": ref.tid, "flags": ref.flags} for ref in holder.fds],
+        "fd_count": holder.fd_count,
         "maps": [
             {"start": ref.start, "length_bytes": ref.length_bytes, "offset_bytes": ref.offset_bytes, "perms": ref.perms}
             for ref in holder.maps
-        ],
+        ]
+        if holder.names_maps
+        else None,
+        "map_count": holder.map_count,
     }
 
 
@@ -201,6 +205,7 @@ def _area(area: CmaArea) -> Json:
         "alloc_pages_success": area.alloc_pages_success,
         "alloc_pages_fail": area.alloc_pages_fail,
         "release_pages_success": area.release_pages_success,
+        "failures": None if area.failures is None else [failure._asdict() for failure in area.failures],
         "ranges": [_range(part, area.order_per_bit) for part in area.ranges],
         "provenance": _provenance(area.provenance),
     }

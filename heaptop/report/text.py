@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from heaptop.analysis.occupancy import cells, free_runs_by_order
+from heaptop.errors import errno_text
 from heaptop.model import UNNAMED, Buffer, CmaArea, CmaRange, Gap, Heap, Process, Snapshot
 from heaptop.report.csv import holder_label
 from heaptop.report.table import BOLD, DIM, YELLOW, Column, Look, Row, cut, draw
@@ -127,8 +128,8 @@ def buffers(snapshot: Snapshot, look: Look) -> str:
                 buffer_name(buffer),
                 buffer.exporter or UNKNOWN,
                 _held_by(buffer, short=look.width is not None),
-                str(buffer.fd_count),
-                str(buffer.map_count),
+                number(buffer.fd_count),
+                number(buffer.map_count),
                 number(buffer.hidden_refs),
             ),
             YELLOW if buffer.is_orphan else "",
@@ -220,6 +221,11 @@ def _area(area: CmaArea, page_bytes: int, look: Look) -> str:
         counters = (area.alloc_pages_success, area.alloc_pages_fail, area.release_pages_success)
         done, failed, released = (number(counter) for counter in counters)
         text += f"  pages since boot: {done} allocated, {failed} failed, {released} released\n"
+    if area.failures:
+        last = area.failures[-1]
+        when = "" if last.uptime_s is None else f", {last.uptime_s:.0f} s after boot"
+        text += f"  {counted(len(area.failures), 'refusal')} in the kernel log, the last: "
+        text += f"{counted(last.count_pages, 'page')}, {errno_text(last.errno)}{when}\n"
     return text + "".join(_range(part, area.order_per_bit, look) for part in area.ranges)
 
 

@@ -26,5 +26,5 @@ def totals(snapshot: Snapshot) -> Totals:
         kernel_rss_bytes=sum(buffer.size_bytes or 0 for buffer in orphans),
         kernel_buffers=len(orphans),
         userspace_rss_bytes=sum(process.rss_bytes for process in snapshot.processes),
-        userspace_pss_bytes=sum(process.pss_bytes for process in snapshot.processes),
+        userspace_pss_bytes=sum(process.pss_bytes or 0 for process in snapshot.processes),
     )

@@ -94,7 +94,7 @@ def test_the_threads_own_table_counts(capture_name: str) -> None:
 def test_shared_buffers_are_shared_out(capture_name: str) -> None:
     shot = snapshot(capture_name)
     held = [buffer for buffer in shot.buffers if buffer.holders]
-    assert sum(process.pss_bytes for process in shot.processes) == sum(
+    assert sum(process.pss_bytes or 0 for process in shot.processes) == sum(
         (buffer.size_bytes or 0) // len(buffer.holders) * len(buffer.holders) for buffer in held
     )
     assert [process.id.pid for process in shot.processes] == sorted(

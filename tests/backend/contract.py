@@ -99,11 +99,14 @@ class BackendContract:
         sizes = {buffer.inode: buffer.size_bytes or 0 for buffer in snapshot.buffers}
         for process in snapshot.processes:
             assert process.rss_bytes == sum(sizes[inode] for inode in process.inodes)
+            assert process.pss_bytes is not None
             assert process.pss_bytes <= process.rss_bytes
 
     def test_references_add_up(self, snapshot: Snapshot) -> None:
         for buffer in snapshot.buffers:
             if buffer.file_count is not None and buffer.hidden_refs is not None:
+                assert buffer.fd_count is not None
+                assert buffer.map_count is not None
                 visible = buffer.fd_count + buffer.map_count
                 assert max(0, buffer.file_count - visible) <= buffer.hidden_refs <= buffer.file_count
 

@@ -257,7 +257,7 @@ def test_a_file_of_noise(tmp_path_factory: pytest.TempPathFactory, name: str, no
     ("make", "message"),
     [
         (lambda path: None, "cannot read the recording .*: No such file or directory; check the path"),
-        (lambda path: path.mkdir(), "holds no recording: there is neither proc/ nor sys/ in it; name a folder or tar"),
+        (lambda path: path.mkdir(), "holds no recording: there is neither proc/ nor sys/ in it, nor a dump"),
         (lambda path: path.write_bytes(b""), "holds no recording: .* before it breaks off"),
         (lambda path: path.write_bytes(b"# notes\n" * 999), "holds no recording"),
         (os.mkfifo, "is no recording: it is neither a folder nor a file"),

@@ -242,6 +242,15 @@ def _ways(holder: Holder) -> list[str]:
     if holder.maps:
         perms = "".join(sorted({flag for map_ in holder.maps for flag in map_.perms if flag in "rwx"}))
         ways.append(f"map {perms}" if len(holder.maps) == 1 else f"{len(holder.maps)} maps {perms}")
+    return ways or _counted(holder)
+
+
+def _counted(holder: Holder) -> list[str]:
+    """What a dump tells that names neither descriptors nor mappings."""
+    ways = []
+    for count, noun in ((holder.fd_count, "fd"), (holder.map_count, "mapping")):
+        if count:
+            ways.append(f"{count} {noun}{'s' if count > 1 else ''}")
     return ways
 
 

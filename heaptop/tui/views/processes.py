@@ -239,7 +239,7 @@ def totals_line(snapshot: Snapshot, width: int) -> tuple[Piece, ...]:
     """What Android's `dmabuf_dump` ends with: the total, its part that no process is seen to hold, RSS and PSS."""
     kernel = [buffer.size_bytes or 0 for buffer in snapshot.buffers if buffer.is_orphan]
     rss = sum(process.rss_bytes for process in snapshot.processes)
-    pss = sum(process.pss_bytes for process in snapshot.processes)
+    pss = sum(process.pss_bytes or 0 for process in snapshot.processes)
     pieces = (
         Piece(" total ", "dim"),
         Piece(format_size(snapshot.size_bytes), "strong"),
