@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Final
 
-from heaptop.backend.base import Backend, ContentReader
+from heaptop.backend.base import Backend, ContentReader, Timeline
 from heaptop.capture import Capture, Raw
 from heaptop.errors import SourceError, UsageError
 from heaptop.scan.proc import is_dmabuf, is_dmabuf_info
@@ -52,6 +52,8 @@ class ReadOnlyContent(ReadOnly):
 
 
 def _read_only(backend: Backend) -> Backend:
+    if isinstance(backend, Timeline):
+        return backend  # what is over cannot be written to
     return ReadOnlyContent(backend) if isinstance(backend, ContentReader) else ReadOnly(backend)
 
 

@@ -54,6 +54,7 @@ VERBS: Final = (
     Verb("buffers", "print every buffer and who holds it", _LIST, "lists"),
     Verb("processes", "print the processes that hold buffers, with RSS and PSS", _LIST, "lists"),
     Verb("cma", "print the CMA areas: a map of each, and its free runs", _CMA, "lists"),
+    Verb("leaks", "watch for a time and name what grows", (*_ALWAYS, "json", "filter", "source", "interval"), "leaks"),
     Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv", "source"), "capture"),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), "alloc"),
     Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), "content"),

@@ -1,0 +1,124 @@
+"""`heaptop leaks`: watches for a time (or reads all moments of a recording) and names the classes that grow."""
+
+import argparse
+import time
+from typing import Final
+
+from heaptop.analysis.suspects import Growth, Kind, Verdict
+from heaptop.backend.base import Timeline
+from heaptop.cli import values
+from heaptop.cli.interrupts import Received, interrupts
+from heaptop.cli.options import Options as CommonOptions
+from heaptop.cli.output import emit, look_of, narrate, narrate_gaps
+from heaptop.cli.source import opened
+from heaptop.errors import Exit
+from heaptop.model import Snapshot
+from heaptop.session import Session
+
+FOR_S: Final = 20.0
+LOOKS_WANTED: Final = 40
+INTERVAL_S_MAX: Final = 1.0
+
+MANUAL: Final = {
+    "leaks": "Looks at all buffers again and again (of a recording: at all its moments) and names the classes that "
+    "grow: exporter, size, name and holder, buffers and bytes a minute, how sure that is, and what it rests on. A "
+    "class is a suspect where buffers came all along, steadily and still, and are clearly older than those like them "
+    "get. A pool that has filled, a ring and what comes and goes are none. No verdict rests on one sighting: watch "
+    "for at least ten times as long as the program takes to lose a buffer.",
+}
+
+
+class Options(CommonOptions):
+    """What was asked for."""
+
+    duration: float | None = None
+    all: bool = False
+    exit_code: bool = False
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Its own arguments."""
+    parser.add_argument(
+        "--for",
+        dest="duration",
+        metavar="DURATION",
+        type=values.duration,
+        help=f"watch for this time (default: {FOR_S:.0f}s; of a recording its last part, default: all)",
+    )
+    parser.add_argument("--all", action="store_true", help="tell of plateaus and of what comes and goes, too")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 1 where there is a suspect")
+
+
+def run(options: Options) -> int:
+    """Watch, judge, print. An interrupt ends the watching, not the telling.
+
+    Raises:
+        UsageError: the filter cannot be taken.
+        SourceError, RecordingError: the source cannot be opened, or is gone.
+    """
+    chosen = None
+    if options.filter is not None:
+        from heaptop.analysis.filter import compile_filter
+
+        chosen = compile_filter(options.filter)
+    with interrupts() as received, opened(options) as backend:
+        session = Session(backend, time.time)
+        if isinstance(backend, Timeline):
+            _replay(session, backend, options.duration, received)
+        else:
+            _watch(session, options, received)
+    growth, snapshot = session.growth(), session.snapshot
+    if snapshot is None:
+        return Exit.INTERRUPTED
+    kinds = frozenset(Kind) if options.all else {Kind.SUSPECT, Kind.GROWING}
+    from heaptop.report.growth import as_buffer
+
+    verdicts = [
+        one for one in growth.verdicts if one.kind in kinds and (chosen is None or chosen.matches(as_buffer(one)))
+    ]
+    _print(snapshot, growth, verdicts, options)
+    if received:
+        return Exit.INTERRUPTED
+    found = any(one.kind is Kind.SUSPECT for one in verdicts)
+    return Exit.CHECK_FAILED if options.exit_code and found else Exit.OK
+
+
+def _print(snapshot: Snapshot, growth: Growth, verdicts: list[Verdict], options: Options) -> None:
+    from heaptop.report import growth as report
+
+    if options.json:
+        from heaptop.report import json
+
+        emit(json.dumps(report.document(snapshot, growth, verdicts)))
+        return
+    emit(report.text(snapshot, growth, verdicts, look_of(options)))
+    narrate_gaps(snapshot)
+
+
+def _replay(session: Session, backend: Timeline, last_s: float | None, received: Received) -> None:
+    """All moments of a recording, or those of its last part."""
+    moments = backend.moments()
+    first = 0 if last_s is None else max(0.0, moments[-1] - last_s)
+    wanted = [index for index, moment in enumerate(moments) if moment >= first]
+    if len(wanted) == 1:
+        narrate("note: one moment tells no growth; record for a while with `heaptop record`")
+    for index in wanted:
+        if received:
+            return
+        backend.seek(index)
+        session.refresh()
+
+
+def _watch(session: Session, options: Options, received: Received) -> None:
+    """Look at a live source at an even pace until the time is over."""
+    duration_s = FOR_S if options.duration is None else options.duration
+    interval_s = options.interval or max(values.INTERVAL_S_MIN, min(INTERVAL_S_MAX, duration_s / LOOKS_WANTED))
+    narrate(f"heaptop: watching for {duration_s:g} s, a look every {interval_s:g} s")
+    began = due = time.monotonic()
+    session.refresh()
+    while not received:
+        due = max(due + interval_s, time.monotonic())
+        if due > began + duration_s:
+            return
+        received.wait(due - time.monotonic())
+        session.refresh()

@@ -1,0 +1,255 @@
+"""Suspects and other classes as text and as JSON."""
+
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Final
+
+from heaptop.analysis.suspects import Evidence, Growth, Kind, Verdict, class_text
+from heaptop.model import UNNAMED, Buffer, Holder, ProcessId, Snapshot, Source
+from heaptop.report import json
+from heaptop.report.moment import timestamp
+from heaptop.report.table import DIM, YELLOW, Column, Look, Row, draw
+from heaptop.report.text import UNKNOWN, counted
+from heaptop.units import format_age, format_delta, format_size, printable
+
+DOTS: Final = 5
+
+
+def document(snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict]) -> json.Json:
+    """What was watched and these verdicts of it; the newest look tells source, time and gaps."""
+    chosen = tuple(verdicts)
+    wall = _Wall(snapshot, growth)
+    return {
+        **json.head(snapshot),
+        "watched": {
+            "began": wall.timestamp(growth.began),
+            "ended": wall.timestamp(growth.now),
+            "duration_s": round(growth.now - growth.began, 3),
+            "looks": growth.looks,
+        },
+        "suspects": [_suspect(one, wall) for one in chosen if one.kind is Kind.SUSPECT],
+        "classes": [_class(one, wall) for one in chosen if one.kind is not Kind.SUSPECT],
+    }
+
+
+class _Wall:
+    """From the tracker's times to those of a clock on the wall; None where the newest look tells none."""
+
+    def __init__(self, snapshot: Snapshot, growth: Growth) -> None:
+        self._offset_s = None if snapshot.captured_at is None else snapshot.captured_at - growth.now
+
+    def timestamp(self, at: float) -> str | None:
+        return None if self._offset_s is None else timestamp(at + self._offset_s)
+
+
+def _named(verdict: Verdict) -> json.Json:
+    holder = None if not verdict.key.holders else verdict.key.holder
+    return {
+        "exporter": verdict.key.exporter,
+        "size_bytes": verdict.key.size_bytes,
+        "name": verdict.name,
+        "holder": holder,
+    }
+
+
+def _suspect(verdict: Verdict, wall: _Wall) -> json.Json:
+    return {
+        **_named(verdict),
+        "various": list(verdict.various),
+        "growth_per_minute": round(verdict.growth_per_minute, 3),
+        "growth_bytes_per_minute": round(verdict.growth_bytes_per_minute),
+        "confidence": round(verdict.confidence, 3),
+        "buffers": verdict.count,
+        "total_bytes": verdict.size_bytes,
+        "evidence": None if verdict.evidence is None else _evidence(verdict.evidence, verdict, wall),
+    }
+
+
+def _evidence(evidence: Evidence, verdict: Verdict, wall: _Wall) -> json.Json:
+    pace = evidence.pace
+    return {
+        "sightings": evidence.sightings,
+        "age_s": round(evidence.age_s, 3),
+        "slope_per_minute": round(pace.per_s * 60, 3),
+        "holders": [
+            {
+                "pid": share.process.pid,
+                "start_time": share.process.start_time,
+                "comm": share.comm,
+                "buffers": share.buffers,
+            }
+            for share in evidence.holders
+        ],
+        "first_seen": wall.timestamp(evidence.first_seen),
+        "last_seen": wall.timestamp(evidence.last_seen),
+        "grown": evidence.grown,
+        "grown_bytes": evidence.grown_bytes,
+        "inodes": list(evidence.inodes),
+        "names": list(evidence.names),
+        "sizes_bytes": list(evidence.sizes_bytes),
+        "steadiness": round(pace.steadiness, 3),
+        "length": round(pace.length, 3),
+        "calm": round(pace.calm, 3),
+        "lifetime_s": round(pace.lifetime_s, 3) if pace.lifetime_s else None,
+        "trend": list(verdict.trend),
+    }
+
+
+def _class(verdict: Verdict, wall: _Wall) -> json.Json:
+    return {
+        **_named(verdict),
+        "kind": verdict.kind,
+        "confidence": round(verdict.confidence, 3),
+        "buffers": verdict.count,
+        "total_bytes": verdict.size_bytes,
+        "since": wall.timestamp(verdict.since),
+    }
+
+
+def text(snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict], look: Look) -> str:
+    """A line for each suspect with its evidence below, then the other verdicts."""
+    chosen = tuple(verdicts)
+    suspects = [one for one in chosen if one.kind is Kind.SUSPECT]
+    watched = f"watched for {format_age(growth.now - growth.began)} in {counted(growth.looks, 'look')}"
+    title = printable(f"{snapshot.source}: {counted(len(suspects), 'suspect')}, {watched}")
+    parts = [look.paint(title, DIM) + "\n"]
+    if suspects:
+        parts.append(draw(_SUSPECT_COLUMNS, [_suspect_row(one, look) for one in suspects], look))
+        parts += [f"\n{line}" for one in suspects for line in evidence_lines(one)]
+        parts.append("\n")
+    others = [one for one in chosen if one.kind is not Kind.SUSPECT]
+    if others:
+        parts.append("\n" if suspects else "")
+        parts.append(draw(_OTHER_COLUMNS, [_other_row(one, growth) for one in others], look))
+    return "".join(parts)
+
+
+_SUSPECT_COLUMNS: Final = (
+    Column("Exporter", worth=4, flexible=True),
+    Column("Size", right=True),
+    Column("Name", flexible=True),
+    Column("Holder", flexible=True),
+    Column("Growth", right=True),
+    Column("Bytes", right=True, worth=5),
+    Column("Now", right=True, worth=3),
+    Column("Confidence", worth=6),
+)
+_OTHER_COLUMNS: Final = (
+    Column("Exporter", worth=4, flexible=True),
+    Column("Size", right=True),
+    Column("Name", flexible=True),
+    Column("Holder", flexible=True),
+    Column("Now", right=True),
+    Column("Verdict", flexible=True),
+)
+
+
+def _suspect_row(verdict: Verdict, look: Look) -> Row:
+    cells = (
+        *class_cells(verdict),
+        f"{format_rate(verdict.growth_per_minute)}/min",
+        f"{format_delta(verdict.growth_bytes_per_minute)}/min",
+        str(verdict.count),
+        f"{dots(verdict.confidence, unicode=look.unicode)} {verdict.confidence * 100:.0f} %",
+    )
+    return Row(cells, YELLOW)
+
+
+def _other_row(verdict: Verdict, growth: Growth) -> Row:
+    return Row((*class_cells(verdict), str(verdict.count), verdict_text(verdict, growth)))
+
+
+def class_cells(verdict: Verdict) -> tuple[str, str, str, str]:
+    """Exporter, size, name and holder as they are shown."""
+    size = "various" if "size" in verdict.various else format_size(verdict.key.size_bytes)
+    name = "various" if "name" in verdict.various else verdict.name or UNNAMED
+    return verdict.key.exporter or UNKNOWN, size, name, class_text(verdict)
+
+
+def verdict_text(verdict: Verdict, growth: Growth) -> str:
+    """What is said of a class in a few words."""
+    since = f"{verdict.count} for {format_age(growth.now - verdict.since)}"
+    match verdict.kind:
+        case Kind.SUSPECT:
+            return f"{format_rate(verdict.growth_per_minute)}/min"
+        case Kind.GROWING:
+            return f"may grow: {verdict.confidence * 100:.0f} % sure, watch longer"
+        case Kind.PLATEAU:
+            return f"plateau: {since}"
+        case Kind.CHANGING:
+            low, high = (min(verdict.trend), max(verdict.trend)) if verdict.trend else (verdict.count, verdict.count)
+            return f"comes and goes: {low} to {max(high, verdict.count)}"
+
+
+def evidence_lines(verdict: Verdict) -> list[str]:
+    """The evidence of a suspect in words, a fact a line; the first names it."""
+    evidence = verdict.evidence
+    if evidence is None:
+        return []
+    exporter, size, name, holder = class_cells(verdict)
+    pace = evidence.pace
+    grown = f"{counted(evidence.grown, 'buffer')} ({format_size(evidence.grown_bytes)})"
+    shares = f"steadiness {pace.steadiness:.2f}, length {pace.length:.2f}, calm {pace.calm:.2f}"
+    lines = [
+        f"! {format_rate(verdict.growth_per_minute)} a minute of {size} {exporter} {name}, held by {holder}",
+        f"  {grown} came in {format_age(evidence.age_s)} and stayed, at {counted(pace.times, 'time')}; "
+        + counted(evidence.sightings, "sighting"),
+        f"  {shares}; {lifetime_text(pace.lifetime_s)}",
+    ]
+    if evidence.holders:
+        holders = [f"{share.comm} {share.process.pid} ({share.buffers})" for share in evidence.holders[:4]]
+        more = len(evidence.holders) - len(holders)
+        lines.append("  holders: " + ", ".join(holders) + (f" and {more} more" if more else ""))
+    inodes = ", ".join(map(str, evidence.inodes[:8])) + (", …" if evidence.grown > 8 else "")
+    lines.append(f"  inodes: {inodes}")
+    if evidence.names:
+        lines.append("  names: " + ", ".join(name or UNNAMED for name in evidence.names))
+    if evidence.sizes_bytes:
+        lines.append("  sizes: " + ", ".join(map(format_size, evidence.sizes_bytes)))
+    return [printable(line) for line in lines]
+
+
+def lifetime_text(lifetime_s: float) -> str:
+    """How long others of the class live."""
+    return f"others are gone after {lifetime_s:.1f} s" if lifetime_s else "none of them was seen to go"
+
+
+def format_rate(per_minute: float) -> str:
+    """Buffers a minute, with the digits that matter: `+120`, `+2.5`, `+0.04`."""
+    size = abs(per_minute)
+    return f"{per_minute:+.{0 if size >= 100 else 1 if size >= 1 else 2}f}".removesuffix(".0")
+
+
+def dots(confidence: float, *, unicode: bool = True) -> str:
+    """Confidence as five dots.
+
+    >>> dots(0.8)
+    '●●●●○'
+    """
+    full = min(DOTS, max(0, int(confidence * DOTS + 0.5)))
+    return ("●" if unicode else "*") * full + ("○" if unicode else ".") * (DOTS - full)
+
+
+def as_buffer(verdict: Verdict) -> Buffer:
+    """A class as a filter sees it: a buffer of that size and name, held by those who hold the class."""
+    shares = () if verdict.evidence is None else verdict.evidence.holders
+    known = {share.comm for share in shares}
+    return Buffer(
+        inode=0,
+        size_bytes=verdict.key.size_bytes,
+        exporter=verdict.key.exporter,
+        name=verdict.name,
+        file_count=None,
+        hidden_refs=None,
+        attachments=None,
+        fences=None,
+        holders=(
+            *(Holder(share.process, share.comm) for share in shares),
+            *(Holder(ProcessId(0, None), comm) for comm in verdict.key.holders if comm not in known),
+        ),
+        heap=verdict.key.exporter,
+        provenance=_TOLD,
+    )
+
+
+_TOLD: Final = MappingProxyType({"name": (Source.DERIVED,)})

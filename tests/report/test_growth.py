@@ -1,0 +1,49 @@
+"""`report.growth`."""
+
+import pytest
+
+from heaptop.report.growth import as_buffer, dots, evidence_lines, format_rate, verdict_text
+from tests.analysis.worlds import APP, CAMERA, World
+
+
+def test_rates_have_the_digits_that_matter() -> None:
+    assert [format_rate(value) for value in (120, 99.96, 2.5, 2, 0.041, -3)] == [
+        "+120",
+        "+100",
+        "+2.5",
+        "+2",
+        "+0.04",
+        "-3",
+    ]
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0, "○○○○○"), (0.5, "●●●○○"), (0.93, "●●●●●"), (2, "●●●●●")])
+def test_dots(share: float, shown: str) -> None:
+    assert dots(share) == shown
+    assert dots(share, unicode=False) == shown.replace("●", "*").replace("○", ".")
+
+
+def test_what_is_said_of_classes() -> None:
+    world = World()
+    for now in world.pass_(100):
+        if now < 3:
+            world.new(name="pool", holders=[APP])
+        if now == 60:
+            world.buffers.clear()
+            world.new(name="pool", holders=[APP])
+        if now > 95:
+            world.new(name="new", holders=[CAMERA])
+    texts = {verdict.name: verdict_text(verdict, world.growth) for verdict in world.growth.verdicts}
+    assert texts == {"pool": "comes and goes: 0 to 2", "new": "comes and goes: 0 to 5"}
+
+
+def test_evidence_of_several_sizes_and_as_a_buffer() -> None:
+    world = World()
+    for now in world.pass_(30):
+        world.new(4096 * int(now), f"log {now:.0f}", [APP])
+    (suspect,) = world.suspects
+    lines = evidence_lines(suspect)
+    assert lines[0] == "! +60 a minute of various system log #, held by app"
+    assert lines[-1].startswith("  sizes: 4.00 KiB, 8.00 KiB")
+    buffer = as_buffer(suspect)
+    assert (buffer.size_bytes, buffer.name, [holder.comm for holder in buffer.holders]) == (None, "log #", ["app"])
