@@ -65,7 +65,7 @@ class BpfSource:
             return ReadError("btf", errno.ENOTSUP)
         except OSError as error:
             return ReadError("bpf", error.errno or errno.EIO)
-        self._pages = PagePlaces(btf)
+        self._pages = PagePlaces(btf, os.path.dirname(self._vmlinux))
         return iterator
 
 

@@ -5,6 +5,8 @@ Pages of a heap's buffer stay where they are for its life, and inodes of dma-buf
 """
 
 import errno
+import os
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Final
@@ -13,10 +15,13 @@ from heaptop.capture import Raw, ReadError
 from heaptop.scan import bpf_programs as programs
 from heaptop.scan.bpf_call import Iterator, SharedMemory
 from heaptop.scan.bpf_programs import CHUNK, CMA_HEAP, DMABUFS, FILES, HEADER, PAGE_BYTES, SYSTEM_HEAP, Row
-from heaptop.scan.btf import FUNC, STRUCT, Btf, BtfError
+from heaptop.scan.btf import FUNC, STRUCT, VMLINUX, Btf, BtfError
+from heaptop.scan.files import read_file
 from heaptop.scan.frames import first_struct_page
 
 _STRUCTS: Final = {SYSTEM_HEAP: "system_heap_buffer", CMA_HEAP: "cma_heap_buffer"}
+_MODULE: Final = re.compile(r"\S+ \[(\w+)\]")
+"""How the kernel prints a function of a module (kernel/kallsyms.c, __sprint_symbol)."""
 _PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors after which it is worth to try again."""
 _MAP_BYTES: Final = 1 << 20
@@ -27,14 +32,15 @@ Chunks = Mapping[int, Sequence[tuple[int, int]]]
 
 
 class PagePlaces:
-    """Knows the buffers of one boot."""
+    """Knows the buffers of one boot. `modules` is the folder that has the BTF of modules."""
 
-    def __init__(self, btf: Btf) -> None:
+    def __init__(self, btf: Btf, modules: str = f"/{os.path.dirname(VMLINUX)}") -> None:
         self._btf = btf
+        self._modules = modules
         self._lines: dict[int, bytes] = {}
         self._first: int | None = None
         self._failure: ReadError | None = None
-        self._structs = {release for release, name in _STRUCTS.items() if _has_struct(btf, name)}
+        self._types: dict[str, Btf | None] = {}
 
     def read(self, rows: Iterable[Row]) -> Raw | None:
         """A line for each of these buffers whose place can be told; None where there is none of a known heap."""
@@ -44,7 +50,7 @@ class PagePlaces:
         if self._failure is None or self._failure.errno in _PASSING:
             self._failure = None
             try:
-                self._follow({inode: row for inode, row in known.items() if _heap_of(row) in self._structs})
+                self._follow({inode: row for inode, row in known.items() if self._types_of(row) is not None})
             except BtfError:
                 self._failure = ReadError("btf", errno.ENOTSUP)
             except OSError as error:
@@ -54,7 +60,7 @@ class PagePlaces:
 
     def _follow(self, rows: Mapping[int, Row]) -> None:
         """Learn those that are not known. A buffer that is not whole in what was found is one that cannot be told."""
-        if not self._structs:
+        if not rows and not any(self._types.values()):
             raise BtfError("no heap's buffers in this kernel's BTF")
         new = rows.keys() - self._lines.keys()
         if not new:
@@ -68,6 +74,23 @@ class PagePlaces:
             is_whole = sum(size for _, size in chunks) == rows[inode].size_bytes
             self._lines[inode] = line_of_runs(inode, chunks, self._first, struct_page) if is_whole else b""
 
+    def _types_of(self, row: Row) -> Btf | None:
+        """The BTF that has the heap's own struct: vmlinux's, or that of the module that the heap is."""
+        heap = _heap_of(row)
+        if heap not in self._types:
+            self._types[heap] = self._find_types(row.release, _STRUCTS[heap])
+        return self._types[heap]
+
+    def _find_types(self, release: str, struct: str) -> Btf | None:
+        if has_struct(self._btf, struct):
+            return self._btf
+        module = _MODULE.fullmatch(release)
+        data = read_file(os.path.join(self._modules, module[1])) if module else None
+        with suppress(BtfError):
+            types = Btf(data, self._btf) if isinstance(data, bytes) else None
+            return types if types is not None and has_struct(types, struct) else None
+        return None
+
     def _cached_pages(self) -> dict[int, int]:
         program, function_id = programs.files_program(self._btf), self._btf.id_of(FILES, FUNC)
         with closing(Iterator(program, function_id, of_this_process=True)) as iterator:
@@ -79,7 +102,8 @@ class PagePlaces:
         while True:
             with closing(SharedMemory(size)) as shared:
                 HEADER.pack_into(shared.memory, 0, after, 0)
-                program = programs.pages_program(self._btf, kinds, shared.fd, size)
+                heaps = {heap: types for heap, types in self._types.items() if types is not None}
+                program = programs.pages_program(self._btf, kinds, shared.fd, size, heaps)
                 with closing(Iterator(program, self._btf.id_of(DMABUFS, FUNC))) as iterator:
                     iterator.run()
                 _, used = HEADER.unpack_from(shared.memory)
@@ -89,7 +113,8 @@ class PagePlaces:
             size *= 4
 
 
-def _has_struct(btf: Btf, name: str) -> bool:
+def has_struct(btf: Btf, name: str) -> bool:
+    """Whether these types have a struct of that name."""
     with suppress(BtfError):
         return btf.id_of(name, STRUCT) > 0
     return False

@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from heaptop.scan.bpf_asm import (
@@ -127,9 +128,12 @@ def _file_count(btf: Btf) -> tuple[int, int]:
     return btf.offset("file", "f_count", "counter"), -1
 
 
-def pages_program(btf: Btf, kinds: Mapping[int, str], map_fd: int, map_bytes: int) -> bytes:
+def pages_program(
+    btf: Btf, kinds: Mapping[int, str], map_fd: int, map_bytes: int, heaps: Mapping[str, Btf] = MappingProxyType({})
+) -> bytes:
     """Puts `CHUNK`s of each buffer with an inode above the header's into a map. `kinds` are the release functions by
-    the address of the dma_buf_ops that have them. Raises BtfError where it cannot be made.
+    the address of the dma_buf_ops that have them; `heaps` has by release function the BTF of heaps that are modules.
+    Raises BtfError where it cannot be made.
     """
     asm = Assembler()
     _begin(asm, btf, "bpf_iter__dmabuf", "dmabuf", R9)
@@ -147,10 +151,10 @@ def pages_program(btf: Btf, kinds: Mapping[int, str], map_fd: int, map_bytes: in
     asm.jump("end")
     if CMA_HEAP in kinds.values():
         asm.label(CMA_HEAP)
-        _cma_pages(asm, btf, map_bytes)
+        _cma_pages(asm, heaps.get(CMA_HEAP, btf), map_bytes)
     if SYSTEM_HEAP in kinds.values():
         asm.label(SYSTEM_HEAP)
-        _scatter_list(asm, btf, map_bytes)
+        _scatter_list(asm, heaps.get(SYSTEM_HEAP, btf), map_bytes)
     return _end(asm)
 
 

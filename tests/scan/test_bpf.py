@@ -10,10 +10,11 @@ from heaptop.capture import ReadError
 from heaptop.scan import bpf_programs
 from heaptop.scan.bpf import LIST, PAGES, BpfSource
 from heaptop.scan.bpf_call import SharedMemory
-from heaptop.scan.bpf_pages import PagePlaces, line_of_runs
-from heaptop.scan.bpf_programs import PAGE_BYTES, Row, rows
-from heaptop.scan.btf import VMLINUX, Btf
+from heaptop.scan.bpf_pages import PagePlaces, has_struct, line_of_runs
+from heaptop.scan.bpf_programs import PAGE_BYTES, SYSTEM_HEAP, Row, rows
+from heaptop.scan.btf import STRUCT, VMLINUX, Btf, BtfError
 from heaptop.scan.frames import first_struct_page
+from tests.scan.test_btf import Maker
 
 REFUSED = {errno.EPERM, errno.EACCES, errno.ENOSYS}
 
@@ -119,10 +120,27 @@ def test_shared_memory_is_given_back() -> None:
 
 def test_heaps_that_this_kernel_does_not_have_in_its_types(btf: Btf) -> None:
     places = PagePlaces(btf)
-    if places._structs:
+    if any(has_struct(btf, name) for name in ("system_heap_buffer", "cma_heap_buffer")):
         pytest.skip("this kernel has them")
     told = places.read([Row(1, 4096, 1, b"system", None, 1, "system_heap_dma_buf_release [system_heap]")])
     assert told == ReadError("btf", errno.ENOTSUP)
+
+
+def test_a_heap_that_is_a_module_has_its_types_beside(btf: Btf, tmp_path: Path) -> None:
+    if has_struct(btf, "system_heap_buffer"):
+        pytest.skip("it is built in")
+    maker = Maker(base=btf)
+    maker.struct("system_heap_buffer", 64, [("sg_table", btf.id_of("sg_table", STRUCT), 8 * 24)])
+    (tmp_path / "system_heap").write_bytes(maker.data())
+    places = PagePlaces(btf, str(tmp_path))
+    row = Row(1, 4096, 1, b"system", None, 1, "system_heap_dma_buf_release [system_heap]")
+    types = places._types_of(row)
+    assert types is not None
+    program = bpf_programs.pages_program(btf, {1: SYSTEM_HEAP}, 3, 1 << 20, {SYSTEM_HEAP: types})
+    assert len(program) % 8 == 0
+    with pytest.raises(BtfError):
+        bpf_programs.pages_program(btf, {1: SYSTEM_HEAP}, 3, 1 << 20)
+    assert PagePlaces(btf, str(tmp_path))._types_of(row._replace(release="cma_heap_dma_buf_release [other]")) is None
 
 
 def test_an_answer_that_is_cut_ends_with_the_last_whole_row() -> None:

@@ -15,18 +15,23 @@ Members = list[tuple[str, int, int]]
 
 
 class Maker:
-    """Writes BTF, type by type."""
+    """Writes BTF, type by type; over `base` that of a module, which has no empty string of its own."""
 
-    def __init__(self) -> None:
-        self.strings = b"\0"
+    def __init__(self, base: Btf | None = None) -> None:
+        self.base = base
+        self.string_start = 0 if base is None else base.parts[-1].string_end
+        self.strings = b"\0" if base is None else b""
         self.types = b""
-        self.count = 0
+        self.count = 0 if base is None else base.parts[-1].last
 
     def string(self, text: str) -> int:
         entry = text.encode() + b"\0"
+        known = [part.offset_of(text.encode()) for part in self.base.parts] if self.base is not None else []
+        if (at := next((at for at in known if at is not None), None)) is not None:
+            return at
         if b"\0" + entry not in b"\0" + self.strings:
             self.strings += entry
-        return 0 if not text else self.strings.index(b"\0" + entry) + 1
+        return 0 if not text else self.string_start + (b"\0" + self.strings).index(b"\0" + entry)
 
     def add(self, name: str, kind: int, size_or_type: int, tail: bytes = b"", bits: int = 0) -> int:
         self.types += struct.pack("<III", self.string(name), kind << 24 | bits, size_or_type) + tail
@@ -67,6 +72,24 @@ def test_a_type_is_told_by_its_kind(made: Maker) -> None:
     btf = Btf(made.data())
     assert btf.id_of("outer", FUNC) == 5
     assert btf.id_of("outer", STRUCT) == 6
+
+
+def test_a_modules_types_go_on_where_the_kernels_end(made: Maker) -> None:
+    btf = Btf(made.data())
+    inner = btf.id_of("inner", STRUCT)
+    module = Maker(base=btf)
+    module.struct("own", 64, [("tail", inner, 0), ("fresh", inner, 128)])
+    module.struct("inner", 8, [("renamed", 1, 0)])
+    split = Btf(module.data(), btf)
+    assert module.strings == b"fresh\0own\0renamed\0", "names that the kernel has are not repeated"
+    assert split.offset("own", "fresh", "second") == 24
+    assert split.offset("own", "tail", "second") == 8
+    assert split.offset("inner", "renamed") == 0
+    assert (split.size("inner"), btf.size("inner")) == (8, 16), "its own comes first"
+    assert split.offset("outer", "tail") == 32
+    assert split.id_of("own", STRUCT) == made.count + 1
+    with pytest.raises(BtfError):
+        btf.id_of("own", STRUCT)
 
 
 def test_bit_fields_have_no_address(made: Maker) -> None:
