@@ -9,6 +9,7 @@ from pathlib import Path
 
 from heaptop.backend.base import Backend
 from heaptop.backend.emulated import EmulatedBackend
+from heaptop.backend.reach import OwnEmulator
 from heaptop.backend.replay import ReplayBackend
 from heaptop.tui.app import HeaptopApp
 
@@ -40,7 +41,7 @@ async def main(folder: Path) -> None:
         "processes": ["3", "right"],
         "lab": ["6", "a", "enter", "escape"],
     }
-    await picture(EmulatedBackend("leak-fd"), folder, live, LOOK_S)
+    await picture(EmulatedBackend(OwnEmulator("leak-fd")), folder, live, LOOK_S)
     await picture(ReplayBackend(str(CAPTURE)), folder, {"cma": ["4", *["down"] * 4, *["right"] * 9]}, 1.0)
 
 

@@ -1,99 +1,68 @@
-"""The emulator as a source: started here, asked over a socket, and seen in the real /proc.
+"""The emulator as a source: asked over a socket, and seen in the real /proc.
 
 The buffers are memfds in real processes. What /proc shows of them is translated into what it would show of dma-bufs;
 the rest of the kernel's files come from the emulator itself. Only this emulator's buffers count, so that two of them
 do not mix.
 """
 
-import contextlib
 import errno
 import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final
 
 from heaptop.backend import uapi
 from heaptop.backend.base import Allocation, Content, Way
 from heaptop.backend.chosen import without
+from heaptop.backend.reach import Emulator
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
-from heaptop.errors import SourceError, UsageError
+from heaptop.errors import SourceError
 from heaptop.scan.patience import Patience
 from heaptop.scan.proc import ProcScan
-from heaptop.units import printable, text_of
+from heaptop.units import printable
 from heaptop_emulator import text
 from heaptop_emulator.framework import FILE_PREFIX
-from heaptop_emulator.scenarios import SCENARIOS
-from heaptop_emulator.wire import U64_MAX, BufferState, Client, ProtocolError, State
+from heaptop_emulator.wire import U64_MAX, BufferState, Client, State
 
 LINK_PREFIX: Final = f"/memfd:{FILE_PREFIX}".encode()
 """How the link of every emulated buffer's fd begins."""
 _BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
-_START_TIMEOUT_S: Final = 20.0
-_ANSWER_TIMEOUT_S: Final = 10.0
-_END_TIMEOUT_S: Final = 5.0
-_REMEDY: Final = "start heaptop again"
 _O_LARGEFILE: Final = 0o100000
 """Set on every memfd's open file by a 64-bit kernel, and not on a dma-buf's."""
 _MAP_LINE: Final = re.compile(rb"^(\S+ \S+ \S+ )\S+ (\d+)( +)" + re.escape(LINK_PREFIX) + rb".*$", re.MULTILINE)
 _FDINFO: Final = re.compile(rb"^flags:\t0([0-7]+)\nmnt_id:\t(\d+)$", re.MULTILINE)
-_Answer = TypeVar("_Answer")
 
 
 class EmulatedBackend:
-    """One emulator of its own, which ends with this object or with this process. A Backend and an Allocator."""
+    """An emulator as a source: a Backend and an Allocator."""
 
     def __init__(
         self,
-        scenario: str = "steady",
+        emulator: Emulator,
         *,
-        seed: int = 1,
         clock: Callable[[], float] = time.time,
         off: frozenset[str] = frozenset(),
     ) -> None:
-        """Start it and wait until the scenario's processes hold their buffers. Sources that are `off` are left out.
-
-        Raises:
-            UsageError: no such scenario.
-            SourceError: the emulator did not start.
-        """
-        if scenario not in SCENARIOS:
-            raise UsageError(f"no scenario {printable(scenario)!r}", "", f"one of: {', '.join(SCENARIOS)}")
-        self._scenario = scenario
+        """It ends, or is parted with, when this object is closed. Sources that are `off` are left out."""
+        self._emulator = emulator
         self._clock = clock
         self._off = off
-        self._lock = threading.RLock()
         self._scan = ProcScan(is_buffer=_is_buffer, needle=LINK_PREFIX)
         self._patience = Patience(self._scan.process)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._client = Client(ours)
-        with theirs:
-            try:
-                self._process = _start(scenario, seed, theirs.fileno())
-            except OSError as error:
-                ours.close()
-                raise SourceError("the emulator cannot be started", str(error), "see `ulimit -u`") from error
-        ours.settimeout(_START_TIMEOUT_S)
-        self._asked(self._client.wait)
-        ours.settimeout(_ANSWER_TIMEOUT_S)
 
     @property
     def source(self) -> str:
         """As `-b` takes it."""
-        return f"emulator:{self._scenario}"
+        return self._emulator.source
 
     @property
     def emulator_pid(self) -> int:
         """The emulator's own process, which holds no buffer."""
-        return self._process.pid
+        return self._emulator.pid
 
     def state(self) -> State:
         """What the emulator itself knows at this moment.
@@ -101,7 +70,7 @@ class EmulatedBackend:
         Raises:
             SourceError: the emulator is gone.
         """
-        return self._asked(self._client.state)
+        return self._emulator.ask(Client.state)
 
     def subscribe(self) -> int:
         """The end of a pipe on which each event is a line of JSON; the caller closes it.
@@ -110,7 +79,7 @@ class EmulatedBackend:
             SourceError: the emulator is gone, or has too many subscribers.
         """
         try:
-            return self._asked(self._client.events)
+            return self._emulator.ask(Client.events)
         except OSError as error:
             raise SourceError("the emulator's events", str(error), "close another heaptop") from error
 
@@ -122,7 +91,7 @@ class EmulatedBackend:
         """
         captured_at = self._clock()
         before = {buffer.inode for buffer in self.state().buffers}
-        pids = [pid for pid in self._scan.pids() if pid != self._process.pid]
+        pids = [pid for pid in self._scan.pids() if pid != self._emulator.pid]
         found, _ = self._patience.each(pids)
         seen = [process for pid in pids if (process := found.get(pid)) is not None]
         state = self.state()
@@ -157,7 +126,7 @@ class EmulatedBackend:
             raise uapi.refused(printable(heap), size_bytes, OSError(errno.EINVAL, os.strerror(errno.EINVAL)))
         began = time.perf_counter()
         try:
-            given = self._asked(lambda: self._client.allocate(heap, size_bytes, name))
+            given = self._emulator.ask(lambda client: client.allocate(heap, size_bytes, name))
         except OSError as error:
             raise uapi.refused(printable(heap), size_bytes, error) from error
         latency_s = time.perf_counter() - began
@@ -174,70 +143,8 @@ class EmulatedBackend:
         return open_content(inode, ways, _is_buffer)
 
     def close(self) -> None:
-        """End the emulator and its processes. Buffers that this process still holds stay its own."""
-        if self._client.socket.fileno() >= 0:
-            # Wakes a thread that waits for an answer, so that the lock comes free.
-            with contextlib.suppress(OSError):
-                self._client.socket.shutdown(socket.SHUT_RDWR)
-        with self._lock:
-            self._end()
-
-    def _asked(self, ask: Callable[[], _Answer]) -> _Answer:
-        """An answer, one request at a time. After a failure there is no telling what comes next, so it is the end."""
-        with self._lock:
-            if self._client.socket.fileno() < 0:
-                raise SourceError("the emulator has ended", "", _REMEDY)
-            try:
-                return ask()
-            except (ConnectionError, TimeoutError, ProtocolError) as error:
-                raise SourceError("the emulator has ended", self._reason(error), _REMEDY) from error
-            except OSError:
-                raise  # a refusal: that was the answer
-            except BaseException:
-                self._end()
-                raise
-
-    def _reason(self, error: Exception) -> str:
-        """Why it ended: its last words, the signal that ended it, or what was seen from here."""
-        hangs = isinstance(error, TimeoutError)
-        if hangs:
-            self._process.kill()
-        words = self._end()
-        code = self._process.returncode
-        if words:
-            return printable(text_of(words.splitlines()[-1]))
-        if hangs:
-            return "it did not answer"
-        return f"ended by {signal.Signals(-code).name}" if code < 0 else str(error)
-
-    def _end(self) -> bytes:
-        """Let go of the emulator and wait until it is gone. What it wrote to stderr, which is empty as a rule."""
-        self._client.socket.close()
-        if self._process.returncode is not None:
-            return b""
-        try:
-            _, words = self._process.communicate(timeout=_END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            _, words = self._process.communicate()
-        return words
-
-
-def scenario_names() -> tuple[str, ...]:
-    """What can be played."""
-    return tuple(SCENARIOS)
-
-
-def _start(scenario: str, seed: int, control: int) -> "subprocess.Popen[bytes]":
-    """The emulator's process, in a session of its own: a Ctrl-C meant for heaptop must not end it first."""
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "heaptop_emulator", "--seed", str(seed), scenario, str(control)],
-        pass_fds=[control],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+        """Part with the emulator. Buffers that this process still holds stay its own."""
+        self._emulator.close()
 
 
 def _is_buffer(target: bytes) -> bool:

@@ -1,6 +1,8 @@
 """Opens the source that the user named, or the one that fits."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,7 +76,7 @@ def open_backend(source: str, *, root: str = "/", readonly: bool = False, off: f
 def scenarios() -> tuple[str, ...]:
     """The emulator's scenarios; none where it is not built."""
     try:
-        from heaptop.backend.emulated import scenario_names  # noqa: PLC0415  (a source loads no other)
+        from heaptop.backend.reach import scenario_names  # noqa: PLC0415  (a source loads no other)
     except ModuleNotFoundError:
         return ()
     return scenario_names()
@@ -88,7 +90,7 @@ def _opened(source: str, root: str, off: frozenset[str]) -> Opened:
         case "kernel", "" if not colon:
             return Opened(_kernel(root, off))
         case "emulator", _ if what or not colon:
-            return Opened(_emulator(what or _SCENARIO, off))
+            return Opened(_emulator(what, off)) if what else _any_emulator(off)
         case "simulation", scenario if scenario:
             from heaptop.backend.simulated import SimulatedBackend  # noqa: PLC0415  (a source loads no other)
 
@@ -117,8 +119,9 @@ def _auto(root: str, off: frozenset[str]) -> Opened:
     if _shows_buffers(kernel.capture()):
         return Opened(kernel, "this kernel has no dma-heaps, but shows dma-bufs: using it")
     kernel.close()
-    note = f"this kernel has no dma-heaps and shows no dma-buf: using the emulator, scenario {_SCENARIO}"
-    return Opened(_emulator(_SCENARIO, off), note)
+    emulator = _any_emulator(off)
+    note = emulator.note or f"using the emulator, scenario {_SCENARIO}"
+    return Opened(emulator.backend, f"this kernel has no dma-heaps and shows no dma-buf: {note}")
 
 
 def _listed(folder: str) -> list[str]:
@@ -154,11 +157,30 @@ def _kernel(root: str, off: frozenset[str]) -> Backend:
     return KernelAllocator(off=off) if _is_root(root) else KernelBackend(root, off=off)
 
 
-def _emulator(scenario: str, off: frozenset[str]) -> Backend:
-    try:
+def _any_emulator(off: frozenset[str]) -> Opened:
+    """The one that this user's programs share, where it runs; else one for this heaptop alone."""
+    with _emulators():
         from heaptop.backend.emulated import EmulatedBackend  # noqa: PLC0415  (a source loads no other)
+        from heaptop.backend.reach import SharedEmulator  # noqa: PLC0415
+    shared = SharedEmulator.running()
+    if shared is not None:
+        return Opened(EmulatedBackend(shared, off=off), f"using the shared emulator, process {shared.pid}")
+    return Opened(_emulator(_SCENARIO, off))
+
+
+def _emulator(scenario: str, off: frozenset[str]) -> Backend:
+    with _emulators():
+        from heaptop.backend.emulated import EmulatedBackend  # noqa: PLC0415  (a source loads no other)
+        from heaptop.backend.reach import OwnEmulator  # noqa: PLC0415
+    return EmulatedBackend(OwnEmulator(scenario), off=off)
+
+
+@contextmanager
+def _emulators() -> Iterator[None]:
+    """SourceError where they are not built."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "heaptop_emulator":
             raise
         raise SourceError("the emulator is not built", f"no module {error.name}", "install heaptop whole") from error
-    return EmulatedBackend(scenario, off=off)

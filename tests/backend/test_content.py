@@ -20,6 +20,7 @@ from heaptop.backend.base import ContentReader, FdAt, MapAt, Way
 from heaptop.backend.content import BufferContent, open_content
 from heaptop.backend.emulated import EmulatedBackend
 from heaptop.backend.fill import fill, parse_pattern
+from heaptop.backend.reach import OwnEmulator
 from heaptop.backend.select import ReadOnly, open_backend
 from heaptop.errors import SourceError
 from tests.support import CAPTURES
@@ -316,7 +317,7 @@ def test_a_plain_user_is_told_what_it_takes(fd: int) -> None:
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[EmulatedBackend]:
-    backend = EmulatedBackend("steady")
+    backend = EmulatedBackend(OwnEmulator("steady"))
     yield backend
     backend.close()
 

@@ -17,10 +17,11 @@ import pytest
 from heaptop import recording
 from heaptop.backend.base import Allocator, Backend
 from heaptop.backend.emulated import EmulatedBackend
+from heaptop.backend.reach import OwnEmulator
 from heaptop.capture import Capture, FdLink, ProcessCapture
 from heaptop.errors import AllocationError, SourceError, UsageError
 from heaptop.parse import bufinfo, fdinfo, maps, vmstat
-from heaptop_emulator.wire import State
+from heaptop_emulator.wire import Client, State
 from tests.emulator.serving import DEADLINE_S, wait_for, wait_until_gone
 
 ACTORS = {"surfaceflinger", "mediaserver", "app-gallery", "cameraserver"}
@@ -29,7 +30,7 @@ NASTY = b"a\nsize:\t1\x1b[31m\xff"
 
 @pytest.fixture
 def backend() -> Iterator[EmulatedBackend]:
-    backend = EmulatedBackend("steady", clock=lambda: 12.5)
+    backend = EmulatedBackend(OwnEmulator("steady"), clock=lambda: 12.5)
     yield backend
     backend.close()
 
@@ -213,7 +214,7 @@ def test_a_buffer_held_by_nobody_seen_has_one_reference(backend: EmulatedBackend
 
 
 def test_two_emulators_do_not_mix(backend: EmulatedBackend) -> None:
-    other = EmulatedBackend("leak-fd")
+    other = EmulatedBackend(OwnEmulator("leak-fd"))
     try:
         mine, others = backend.capture(), other.capture()
         assert {process.pid for process in mine.processes}.isdisjoint(process.pid for process in others.processes)
@@ -275,7 +276,8 @@ def test_actors_hold_no_descriptor_of_others(backend: EmulatedBackend) -> None:
 OPEN_AND_TELL = """
 import sys
 from heaptop.backend.emulated import EmulatedBackend
-backend = EmulatedBackend("leak-fd")
+from heaptop.backend.reach import OwnEmulator
+backend = EmulatedBackend(OwnEmulator("leak-fd"))
 print(backend.emulator_pid, *backend.state().actors, flush=True)
 sys.stdin.read()
 """
@@ -294,17 +296,17 @@ def test_killing_heaptop_leaves_no_process() -> None:
 
 def test_an_unknown_scenario_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"one of: .*steady"):
-        EmulatedBackend("nonsense")
+        OwnEmulator("nonsense")
 
 
 def test_an_emulator_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "")
     monkeypatch.setattr(sys, "executable", "/usr/bin/false")
     with pytest.raises(SourceError, match="the emulator has ended"):
-        EmulatedBackend()
+        OwnEmulator("steady")
     monkeypatch.setattr(sys, "executable", "/nonexistent")
     with pytest.raises(SourceError, match="the emulator cannot be started"):
-        EmulatedBackend()
+        OwnEmulator("steady")
 
 
 def test_last_words_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -313,13 +315,13 @@ def test_last_words_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     failing.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(failing))
     with pytest.raises(SourceError, match=r"ended: OSError: no \\x1b room; start heaptop again"):
-        EmulatedBackend()
+        OwnEmulator("steady")
 
 
 def test_an_emulator_that_does_not_answer_is_ended(backend: EmulatedBackend) -> None:
     pids = [backend.emulator_pid, *backend.state().actors]
     os.kill(backend.emulator_pid, signal.SIGSTOP)
-    backend._client.socket.settimeout(0.05)
+    backend._emulator.ask(lambda client: client.socket.settimeout(0.05))
     with pytest.raises(SourceError, match="it did not answer"):
         backend.state()
     wait_until_gone(pids)
@@ -328,10 +330,10 @@ def test_an_emulator_that_does_not_answer_is_ended(backend: EmulatedBackend) -> 
 def test_an_interrupt_between_question_and_answer_ends_it(
     backend: EmulatedBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt() -> None:
+    def interrupt(_: Client) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(backend._client, "_receive", interrupt)
+    monkeypatch.setattr(Client, "_receive", interrupt)
     with pytest.raises(KeyboardInterrupt):
         backend.state()
     with pytest.raises(SourceError, match="the emulator has ended"):

@@ -7,12 +7,13 @@ import pytest
 
 from heaptop.assemble import assemble
 from heaptop.backend.emulated import EmulatedBackend
+from heaptop.backend.reach import OwnEmulator
 from heaptop.model import Snapshot
 
 
 @pytest.fixture(scope="module")
 def snapshot() -> Iterator[Snapshot]:
-    backend = EmulatedBackend("steady")
+    backend = EmulatedBackend(OwnEmulator("steady"))
     yield assemble(backend.capture())
     backend.close()
 

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from heaptop.backend.emulated import EmulatedBackend
+from heaptop.backend.reach import OwnEmulator
 from heaptop.capture import Capture
 from heaptop.errors import AllocationError, SourceError
 from heaptop.model import CmaReason, Event, EventKind
@@ -15,7 +16,7 @@ WAIT_S = 10.0
 
 @pytest.fixture
 def backend() -> EmulatedBackend:
-    return EmulatedBackend("steady")
+    return EmulatedBackend(OwnEmulator("steady"))
 
 
 def no_capture() -> Capture:
