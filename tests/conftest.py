@@ -3,12 +3,13 @@
 import os
 import signal
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from heaptop_emulator import shared
 from tests.support import CAPTURES, archive
 
 # A busy machine is no reason to fail. CI judges a change: it takes the same examples each time.
@@ -20,6 +21,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 CaptureDir = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The shared emulator of the tests is not that of who runs them, and does not outlive them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        yield
+        shared.stop()
 
 
 @pytest.fixture(scope="session")

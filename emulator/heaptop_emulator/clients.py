@@ -62,11 +62,14 @@ class Clients:
         return client
 
     def part(self, client: Connection) -> None:
-        """Close a connection. The buffers that it asked for live on as long as somebody holds them."""
+        """Forget a connection. The buffers that it asked for live on as long as somebody holds them."""
         del self._connections[client.socket.fileno()]
-        client.socket.close()
         client.account.connections -= 1
         self._tidy(client.account)
+
+    def have_buffers(self, but: frozenset[int]) -> bool:
+        """Whether a buffer lives that a process other than these asked for."""
+        return any(account.inodes for account in self._accounts.values() if account.pid not in but)
 
     def check_room(self, account: Account) -> None:
         """OSError (ENFILE) where this process has as many buffers as it may."""

@@ -1,4 +1,4 @@
-"""`python -m heaptop_emulator.daemon FOLDER SETUP FD`: the shared emulator of this user; see shared.py.
+"""`python -m heaptop_emulator.daemon FOLDER SETUP FD [--lasting]`: the shared emulator of this user; see shared.py.
 
 The process leaves the one that started it and says by a line of JSON on FD what became of it: `{"state": "ready"}`,
 `{"state": "busy"}` where another one runs, or `what`, `why` and `remedy`.
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("folder", help="its runtime folder")
     parser.add_argument("setup", help="what is emulated, as JSON")
     parser.add_argument("report", type=int, help="number of an inherited pipe: here it says when it is ready")
+    parser.add_argument("--lasting", action="store_true", help="go on when nobody uses it any more")
     options = parser.parse_args()
     if os.fork():
         os._exit(0)
@@ -44,12 +45,12 @@ def main() -> None:
     os.umask(0o077)
     report = _Report(options.report)
     try:
-        folder = RuntimeFolder.open(options.folder)
+        folder = RuntimeFolder.make(options.folder)
         lock = folder.lock()
         if lock is None:
             report.say(state="busy")
             return
-        _run(folder, Setup.from_json(options.setup), report)
+        _run(folder, Setup.from_json(options.setup), report, is_lasting=options.lasting)
     except EmulatorError as error:
         report.say(what=error.what, why=error.why, remedy=error.remedy)
 
@@ -73,7 +74,7 @@ class _Report:
                 self._fd = -1
 
 
-def _run(folder: RuntimeFolder, setup: Setup, report: _Report) -> None:
+def _run(folder: RuntimeFolder, setup: Setup, report: _Report, *, is_lasting: bool) -> None:
     """Serve until told to stop. Only who holds the lock gets here."""
     actors = launch(SCENARIOS[setup.scenario].roles, setup.seed)
     linux.name_process("heaptop-emu")
@@ -90,7 +91,7 @@ def _run(folder: RuntimeFolder, setup: Setup, report: _Report) -> None:
     door = Door(folder.listen("emulator"))
     world = World(machine, framework, setup.scenario, setup.seed)
     try:
-        Server(world, actors, lambda: report.say(state="ready")).listen(door, stop)
+        Server(world, actors, lambda: report.say(state="ready")).listen(door, stop, is_lasting=is_lasting)
     finally:
         folder.remove("emulator")
 

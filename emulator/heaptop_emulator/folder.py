@@ -14,9 +14,9 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from heaptop_emulator.errors import EmulatorError
+from heaptop_emulator.errors import EmulatorError, NotRunningError
 
 LOG_BYTES_MAX: Final = 1 << 16
 _REMEDY: Final = "set XDG_RUNTIME_DIR to a folder of your own"
@@ -46,7 +46,7 @@ class RuntimeFolder:
     fd: int
 
     @classmethod
-    def open(cls, path: str | None = None) -> "RuntimeFolder":
+    def make(cls, path: str | None = None) -> Self:
         """Open it, made where it is missing.
 
         Raises:
@@ -56,7 +56,23 @@ class RuntimeFolder:
         try:
             with suppress(FileExistsError):
                 os.mkdir(path, 0o700)
+        except OSError as error:
+            raise EmulatorError(f"the runtime folder {path}", error.strerror or "", _REMEDY) from error
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | None = None) -> Self:
+        """Open it.
+
+        Raises:
+            NotRunningError: it is missing.
+            EmulatorError: it is no folder, or belongs to somebody else.
+        """
+        path = path or locate()
+        try:
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise NotRunningError from error
         except OSError as error:
             raise EmulatorError(f"the runtime folder {path}", error.strerror or "", _REMEDY) from error
         found = os.fstat(fd)

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 from heaptop_emulator import linux, wire
@@ -26,6 +27,9 @@ from heaptop_emulator.heap import CmaHeap, CmaPages
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.view import View
 from heaptop_emulator.wire import About, Message, ProtocolError
+
+_FIRST_CLIENT_TIMEOUT_S: Final = 10.0
+"""For how long one that is not lasting waits for who started it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,12 @@ class Server:
         self._view = View(world.machine, tuple(world.framework.heaps), world.scenario, self._boot_id)
         self._selector = selectors.DefaultSelector()
         self._events = Events()
-        self._stoppable = False
+        self._is_shared = False
+        self._is_lasting = True
+        self._cast = frozenset(self._actors)
+        self._was_used = False
         self._stopping = False
+        self._left: list[socket.socket] = []
 
     def serve(self, control: socket.socket) -> None:
         """Serve until this first client is gone; then nothing of it is left."""
@@ -67,15 +75,20 @@ class Server:
         finally:
             self._close()
 
-    def listen(self, door: Door, stop: socket.socket) -> None:
-        """Serve whoever comes in until a client says so or `stop` is readable; then nothing of it is left."""
-        self._stoppable = True
+    def listen(self, door: Door, stop: socket.socket, *, is_lasting: bool) -> None:
+        """Serve whoever comes in until a client says so or `stop` is readable; then nothing of it is left.
+
+        One that is not lasting also ends when nobody uses it any more: no client, and no buffer but the actors'.
+        """
+        self._is_shared = True
+        self._is_lasting = is_lasting
+        first_by = time.monotonic() + _FIRST_CLIENT_TIMEOUT_S
         try:
             self._selector.register(door.listener, selectors.EVENT_READ, lambda: self._accept(door))
             self._selector.register(stop, selectors.EVENT_READ, self._stop)
             self._begin()
-            while not self._stopping:
-                self._round()
+            while not (self._stopping or (self._is_unused() and (self._was_used or time.monotonic() > first_by))):
+                self._round(None if self._is_lasting or self._was_used else _FIRST_CLIENT_TIMEOUT_S)
         finally:
             door.close()
             self._close()
@@ -87,10 +100,17 @@ class Server:
             self._selector.register(actor.pidfd, selectors.EVENT_READ, self._reaper(actor))
         self._start_next()
 
-    def _round(self) -> None:
-        for key, _ in self._selector.select():
+    def _round(self, timeout_s: float | None = None) -> None:
+        for key, _ in self._selector.select(timeout_s):
             act: Callable[[], None] = key.data
             act()
+
+    def _is_unused(self) -> bool:
+        return (
+            not self._is_lasting
+            and len(self._clients) <= len(self._actors)
+            and not self._clients.have_buffers(self._cast)
+        )
 
     def _stop(self) -> None:
         self._stopping = True
@@ -109,6 +129,7 @@ class Server:
     def _accept(self, door: Door) -> None:
         entered = door.accept()
         if entered is not None:
+            self._was_used = True
             self._admit(*entered)
 
     def _admit(self, connection: socket.socket, pid: int | None = None) -> Connection | None:
@@ -122,6 +143,7 @@ class Server:
         if client in self._clients:
             self._selector.unregister(client.socket)
             self._clients.part(client)
+            client.socket.close()
 
     def _reaper(self, actor: ActorProcess) -> Callable[[], None]:
         def reap() -> None:
@@ -162,13 +184,26 @@ class Server:
         self._collect()
         fd: int | None = None
         try:
-            answer, fd = self._answer(client, Message(raw))
+            request = Message(raw)
+            if request.text("op") == "leave":
+                self._leave(client)
+                return
+            answer, fd = self._answer(client, request)
         except ProtocolError:
             self._drop(client)
             return
         except OSError as error:
             answer = {"errno": error.errno or errno.EIO}
         self._reply(client, answer, fd)
+
+    def _leave(self, client: Connection) -> None:
+        """Part with a client. The last one for whom this goes on sees its connection end when this has."""
+        self._selector.unregister(client.socket)
+        self._clients.part(client)
+        if self._is_shared and self._is_unused():
+            self._left.append(client.socket)
+        else:
+            client.socket.close()
 
     def _reply(self, client: Connection, answer: dict[str, object], fd: int | None) -> None:
         """Send, and keep nothing: a client that leaves its answers lying would hold buffers nobody sees."""
@@ -195,8 +230,10 @@ class Server:
                 self._framework.set_name(request.number("inode"), request.name() or b"")
             case "ready":
                 self._ready(client)
-            case "stop" if self._stoppable:
+            case "stop" if self._is_shared:
                 self._stop()
+            case "keep":
+                self._is_lasting = True
             case operation:
                 raise ProtocolError(f"unknown operation {operation!r}")
         return {"errno": 0}, None
@@ -248,6 +285,7 @@ class Server:
             scenario=self._world.scenario,
             seed=self._world.seed,
             started_at=self._started_at,
+            is_lasting=self._is_lasting,
             recovered=0,
             heaps=tuple(self._framework.heaps),
             actors=self._living(),

@@ -95,33 +95,42 @@ def _connect(path: str | None, timeout_s: float) -> Client:
     return Client(connection)
 
 
-def connect_or_start(setup: Setup | None = None, path: str | None = None) -> tuple[Client, bool]:
+def connect_or_start(
+    setup: Setup | None = None, path: str | None = None, *, lasting: bool = False
+) -> tuple[Client, bool]:
     """A client of the shared emulator, which is started where none runs, and whether it was.
+
+    One that is `lasting` goes on until `stop`; any other ends when it has no client and no buffer of one any more.
 
     Raises:
         EmulatorError: it cannot be reached or started.
     """
     deadline = time.monotonic() + START_TIMEOUT_S
+    was_started = False
     while True:
         with suppress(NotRunningError):
-            return connect(path), False
-        if _launch(setup or Setup(), path):
-            return connect(path), True
+            client = connect(path)
+            if lasting:
+                client.keep()
+            return client, was_started
         if time.monotonic() > deadline:
             raise EmulatorError("the shared emulator", "it is starting for too long", _RESTART)
-        time.sleep(_RETRY_S)
+        was_started = _launch(setup or Setup(), path, lasting=lasting)
+        if not was_started:
+            time.sleep(_RETRY_S)
 
 
-def _launch(setup: Setup, path: str | None) -> bool:
+def _launch(setup: Setup, path: str | None, *, lasting: bool) -> bool:
     """Start the emulator's process and wait until it is ready; False where another one is about to be.
 
     Raises:
         EmulatorError: it did not start.
     """
-    folder = RuntimeFolder.open(path)
+    folder = RuntimeFolder.make(path)
     folder.close()
     report, report_end = os.pipe()
     command = [sys.executable, "-P", "-m", "heaptop_emulator.daemon", folder.path, setup.to_json(), str(report_end)]
+    command += ["--lasting"] if lasting else []
     try:
         with subprocess.Popen(
             command,

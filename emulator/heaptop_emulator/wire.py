@@ -7,6 +7,9 @@
     state                                     ->  errno, and a file with the State by SCM_RIGHTS (it has no size limit)
     events                                    ->  errno, and the read end of a pipe by SCM_RIGHTS: see events.py
     ready                                     ->  errno          (a scenario's process has made its first allocations)
+    keep                                      ->  errno          (go on without clients, until `stop`)
+    leave                                     ->  the end of the connection; where this was all that the emulator still
+                                                  lived for, once that has ended
     stop                                      ->  errno, and the end of the connection once the emulator has ended
 
 Byte strings are written as latin-1. A message that is none of these ends the connection.
@@ -79,7 +82,9 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """The emulator in figures. `recovered` counts the buffers that it found again when it started."""
+    """The emulator in figures. `recovered` counts the buffers that it found again when it started; `is_lasting` says
+    that it goes on when nobody uses it any more.
+    """
 
     protocol: int
     pid: int
@@ -87,6 +92,7 @@ class About:
     scenario: str
     seed: int
     started_at: float
+    is_lasting: bool
     recovered: int
     heaps: tuple[str, ...]
     actors: Mapping[int, str]
@@ -243,6 +249,20 @@ class Client:
     def stop(self) -> None:
         """End the emulator, and wait until it has."""
         self._ask({"op": "stop"})
+        self._await_end()
+        self.close()
+
+    def keep(self) -> None:
+        """Let the emulator go on when nobody uses it any more."""
+        self._ask({"op": "keep"})
+
+    def leave(self) -> None:
+        """Part with the shared emulator, and see it end where it was there for this client alone."""
+        send(self.socket, encode({"op": "leave"}))
+        self._await_end()
+        self.close()
+
+    def _await_end(self) -> None:
         while receive(self.socket, MESSAGE_BYTES_MAX)[0]:
             continue
 

@@ -16,11 +16,13 @@ from heaptop.units import printable, text_of
 from heaptop_emulator import linux, shared
 from heaptop_emulator.errors import EmulatorError, NotRunningError
 from heaptop_emulator.scenarios import SCENARIOS
+from heaptop_emulator.shared import Setup
 from heaptop_emulator.wire import Client, ProtocolError
 
 _START_TIMEOUT_S: Final = 20.0
 _ANSWER_TIMEOUT_S: Final = 10.0
 _END_TIMEOUT_S: Final = 5.0
+_WAKE_AFTER_S: Final = 0.2
 _REMEDY: Final = "start heaptop again"
 _T = TypeVar("_T")
 
@@ -131,25 +133,20 @@ class SharedEmulator:
 
     source = "emulator"
 
-    def __init__(self, client: Client) -> None:
-        self._lock = threading.RLock()
-        self._client: Client | None = client
-        self._closed = False
-        self.pid, _ = linux.peer_credentials(client.socket)
-
-    @classmethod
-    def running(cls) -> "SharedEmulator | None":
-        """It, where it runs.
+    def __init__(self, scenario: str) -> None:
+        """Join it; where none runs, start one with this scenario that ends with the last of its clients.
 
         Raises:
-            SourceError: there is one, but it cannot be reached.
+            SourceError: it cannot be reached or started.
         """
+        self._lock = threading.RLock()
+        self._closed = False
+        self._client: Client | None = None
         try:
-            return cls(shared.connect())
-        except NotRunningError:
-            return None
+            self._client, self.was_started = shared.connect_or_start(Setup(scenario))
         except EmulatorError as error:
             raise SourceError(error.what, error.why, error.remedy) from error
+        self.pid, _ = linux.peer_credentials(self._client.socket)
 
     def ask(self, question: Callable[[Client], _T]) -> _T:
         """An answer; where the connection is lost, by a new one."""
@@ -163,12 +160,21 @@ class SharedEmulator:
                 raise SourceError("the shared emulator has ended", str(error), "heaptop emulator start") from error
 
     def close(self) -> None:
-        """Part with it; it goes on."""
+        """Part with it. Where it was there for this alone it has ended then."""
         self._closed = True
-        if self._client is not None:
-            _wake(self._client)
-        with self._lock:
+        if not self._lock.acquire(timeout=_WAKE_AFTER_S):
+            client = self._client
+            if client is not None:
+                _wake(client)
+            self._lock.acquire()
+        try:
+            if self._client is not None:
+                with contextlib.suppress(OSError, ProtocolError):
+                    self._client.socket.settimeout(_END_TIMEOUT_S)
+                    self._client.leave()
             self._part()
+        finally:
+            self._lock.release()
 
     def _connected(self) -> Client:
         if self._closed:

@@ -158,14 +158,16 @@ def _kernel(root: str, off: frozenset[str]) -> Backend:
 
 
 def _any_emulator(off: frozenset[str]) -> Opened:
-    """The one that this user's programs share, where it runs; else one for this heaptop alone."""
+    """The one that this user's programs share, which is started where none runs; where it cannot be, one's own."""
     with _emulators():
         from heaptop.backend.emulated import EmulatedBackend  # noqa: PLC0415  (a source loads no other)
         from heaptop.backend.reach import SharedEmulator  # noqa: PLC0415
-    shared = SharedEmulator.running()
-    if shared is not None:
-        return Opened(EmulatedBackend(shared, off=off), f"using the shared emulator, process {shared.pid}")
-    return Opened(_emulator(_SCENARIO, off))
+    try:
+        emulator = SharedEmulator(_SCENARIO)
+    except SourceError as error:
+        return Opened(_emulator(_SCENARIO, off), f"using an emulator that no other program sees: {error}")
+    note = "" if emulator.was_started else f"using the emulator that runs already, process {emulator.pid}"
+    return Opened(EmulatedBackend(emulator, off=off), note)
 
 
 def _emulator(scenario: str, off: frozenset[str]) -> Backend:

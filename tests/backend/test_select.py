@@ -15,6 +15,7 @@ from heaptop.errors import RecordingError, SourceError, UsageError
 from tests.support import archive
 
 EMPTY = Capture("kernel", None, {}, {}, ())
+BOOT_ID = "proc/sys/kernel/random/boot_id"
 BUFINFO = "sys/kernel/debug/dma_buf/bufinfo"
 
 
@@ -28,7 +29,11 @@ def no_emulator(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(scenario)
         return KernelBackend()
 
+    def any_emulator(off: frozenset[str]) -> select.Opened:
+        return select.Opened(emulator("any", off))
+
     monkeypatch.setattr(select, "_emulator", emulator)
+    monkeypatch.setattr(select, "_any_emulator", any_emulator)
     return asked
 
 
@@ -70,10 +75,35 @@ def test_emulator() -> None:
         opened.backend.close()
 
 
-@pytest.mark.parametrize(("source", "scenario"), [("emulator", "steady"), ("emulator:leak-fd", "leak-fd")])
+@pytest.mark.parametrize(("source", "scenario"), [("emulator", "any"), ("emulator:leak-fd", "leak-fd")])
 def test_scenarios(no_emulator: list[str], source: str, scenario: str) -> None:
     select.open_backend(source)
     assert no_emulator == [scenario]
+
+
+def test_the_emulator_is_shared() -> None:
+    opened = select.open_backend("emulator")
+    again = select.open_backend("emulator")
+    try:
+        assert isinstance(opened.backend, EmulatedBackend)
+        assert isinstance(again.backend, EmulatedBackend)
+        assert (opened.backend.source, opened.note) == ("emulator", "")
+        assert again.note == f"using the emulator that runs already, process {opened.backend.emulator_pid}"
+        assert opened.backend.state().files[BOOT_ID] == again.backend.state().files[BOOT_ID]
+    finally:
+        opened.backend.close()
+        again.backend.close()
+
+
+def test_without_a_runtime_folder_it_is_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "heaptop").touch()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    opened = select.open_backend("emulator")
+    try:
+        assert opened.backend.source == "emulator:steady"
+        assert opened.note.startswith(f"using an emulator that no other program sees: the runtime folder {tmp_path}")
+    finally:
+        opened.backend.close()
 
 
 def test_unknown_scenario() -> None:
@@ -162,7 +192,7 @@ def test_auto_takes_the_emulator_elsewhere(
     monkeypatch.setattr(select, "_HEAP_FOLDERS", ())
     monkeypatch.setattr(KernelBackend, "capture", lambda self: capture)
     opened = select.open_backend("auto")
-    assert no_emulator == ["steady"]
+    assert no_emulator == ["any"]
     assert opened.note == ("this kernel has no dma-heaps and shows no dma-buf: using the emulator, scenario steady")
 
 

@@ -16,7 +16,7 @@ from heaptop_emulator.shared import Setup
 from heaptop_emulator.wire import Client
 from tests.emulator.serving import wait_for, wait_until_gone
 
-START = "from heaptop_emulator import shared; print(shared.connect_or_start(path=%r)[0].about().pid)"
+START = "from heaptop_emulator import shared; print(shared.connect_or_start(path=%r, lasting=True)[0].about().pid)"
 
 
 @pytest.fixture
@@ -108,9 +108,66 @@ def test_a_folder_that_was_open_to_others_is_closed(folder: str) -> None:
 def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path)
-    for path in (tmp_path / "file", tmp_path / "link", tmp_path / "missing" / "heaptop"):
+    for path in (tmp_path / "file", tmp_path / "link"):
         with pytest.raises(EmulatorError, match="set XDG_RUNTIME_DIR to a folder of your own"):
             shared.connect(str(path))
+    with pytest.raises(NotRunningError):
+        shared.connect(str(tmp_path / "missing" / "heaptop"))
+    with pytest.raises(EmulatorError, match="set XDG_RUNTIME_DIR to a folder of your own"):
+        shared.connect_or_start(path=str(tmp_path / "missing" / "heaptop"))
+
+
+def test_looking_for_it_makes_nothing(folder: str) -> None:
+    with pytest.raises(NotRunningError):
+        shared.connect(folder)
+    assert not os.path.exists(folder)
+
+
+def test_it_ends_with_its_last_client(folder: str, client: Client) -> None:
+    about = client.about()
+    assert not about.is_lasting
+    other = shared.connect(folder)
+    other.leave()
+    assert client.about().pid == about.pid
+    client.leave()
+    wait_until_gone([about.pid])
+    assert not os.path.exists(f"{folder}/emulator")
+
+
+def test_a_buffer_that_is_held_keeps_it_going(folder: str, client: Client) -> None:
+    pid = client.about().pid
+    given = client.allocate("system", 4096)
+    client.leave()
+    with shared.connect(folder) as other:
+        assert (other.about().pid, other.about().buffers) == (pid, 1)
+    os.close(given.fd)
+    wait_until_gone([pid])
+
+
+START_AND_DIE = """
+import os, signal, sys
+from heaptop_emulator import shared
+client, _ = shared.connect_or_start(path=sys.argv[1])
+print(client.about().pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_client_is_one_that_left(folder: str) -> None:
+    started = subprocess.run(
+        [sys.executable, "-c", START_AND_DIE, folder], stdout=subprocess.PIPE, text=True, check=False
+    )
+    wait_until_gone([int(started.stdout)])
+
+
+def test_it_can_be_made_to_last(folder: str, client: Client) -> None:
+    pid = client.about().pid
+    lasting, was_started = shared.connect_or_start(path=folder, lasting=True)
+    assert not was_started
+    lasting.leave()
+    client.leave()
+    with shared.connect(folder) as again:
+        assert (again.about().pid, again.about().is_lasting) == (pid, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
