@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from heaptop.cli.verbs import VERBS
 from heaptop.errors import RecordingError
 from tests.cli.conftest import FakeBackend, Run, Use
 from tests.support import CAPTURES, archive
@@ -129,9 +130,7 @@ def test_without_a_terminal_the_app_names_the_verbs() -> None:
     ran = subprocess.run([*HEAPTOP], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr.startswith("heaptop: the app needs a terminal: ")
-    assert ran.stderr.rstrip().endswith(
-        "use a verb: heaps, buffers, processes, cma, capture, alloc, content, events, doctor, completion"
-    )
+    assert ran.stderr.rstrip().endswith(f"use a verb: {', '.join(verb.name for verb in VERBS)}")
 
 
 def test_output_that_is_not_utf8(tmp_path: Path) -> None:
