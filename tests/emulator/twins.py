@@ -1,46 +1,91 @@
 """The allocators again, as plainly as can be: what the compiled ones must equal."""
 
 ORDERS = 11
+PAGEBLOCK = 512
+UNMOVABLE, MOVABLE = 0, 1
 
 
 class NaiveBuddy:
-    """Free blocks in one list an order, the newest last."""
+    """Free blocks of each kind and order in a dict, the newest last."""
 
     def __init__(self, count_pages: int) -> None:
         self.count_pages = count_pages
-        self.lists: list[list[int]] = [[] for _ in range(ORDERS)]
-        self.allocated: dict[int, int] = {}
+        self.lists: list[list[dict[int, None]]] = [[{} for _ in range(ORDERS)] for _ in (UNMOVABLE, MOVABLE)]
+        self.allocated: dict[int, tuple[int, int]] = {}
+        self.kinds = [MOVABLE] * -(-count_pages // PAGEBLOCK)
         page = count_pages
         while page:
             order = max(o for o in range(ORDERS) if page % (1 << o) == 0)
             page -= 1 << order
-            self.lists[order].append(page)
+            self.lists[MOVABLE][order][page] = None
 
     @property
     def free_pages(self) -> int:
-        return sum(len(pages) << order for order, pages in enumerate(self.lists))
+        return sum(len(blocks) << order for lists in self.lists for order, blocks in enumerate(lists))
 
-    def allocate(self, order: int) -> int:
-        found = next((o for o in range(order, ORDERS) if self.lists[o]), None)
-        if found is None:
-            return -1
-        page = self.lists[found].pop()
-        for smaller in range(found - 1, order - 1, -1):
-            self.lists[smaller].append(page + (1 << smaller))
-        self.allocated[page] = order
+    def allocate(self, order: int, kind: int = UNMOVABLE) -> int:
+        lists = self.lists[kind]
+        found = next((o for o in range(order, ORDERS) if lists[o]), None)
+        page = self._steal(order, kind) if found is None else self._split(kind, found, order, kind)
+        if page >= 0:
+            self.allocated[page] = order, kind
         return page
 
+    def _split(self, listed: int, found: int, order: int, rest: int) -> int:
+        """The newest block of a list, cut to `order`; the rest becomes free of the kind `rest`."""
+        page, _ = self.lists[listed][found].popitem()
+        for smaller in range(found - 1, order - 1, -1):
+            self.lists[rest][smaller][page + (1 << smaller)] = None
+        return page
+
+    def _steal(self, order: int, kind: int) -> int:
+        other = 1 - kind
+        large_enough = [o for o in range(order, ORDERS) if self.lists[other][o]]
+        if not large_enough:
+            return -1
+        found = large_enough[-1]
+        may_claim = kind == UNMOVABLE or found >= 4
+        if not may_claim:
+            found = large_enough[0]
+        page = next(reversed(self.lists[other][found]))
+        first = page // PAGEBLOCK
+        if found >= 9:
+            for pageblock in range(first, first + (1 << found) // PAGEBLOCK):
+                self.kinds[pageblock] = kind
+            return self._split(other, found, order, kind)
+        start, end = first * PAGEBLOCK, (first + 1) * PAGEBLOCK
+        if may_claim and end <= self.count_pages:
+            free = {p: o for o in range(9) for p in self.lists[other][o] if start <= p < end}
+            alike = [1 << o for p, (o, k) in self.allocated.items() if start <= p < end and k == kind]
+            if sum(1 << o for o in free.values()) + sum(alike) >= PAGEBLOCK // 2:
+                self.kinds[first] = kind
+                for p, o in sorted(free.items()):
+                    del self.lists[other][o][p]
+                    self.lists[kind][o][p] = None
+                found = next(o for o in range(order, ORDERS) if self.lists[kind][o])
+                return self._split(kind, found, order, kind)
+        return self._split(other, found, order, self.kinds[first])
+
     def free(self, page: int, order: int) -> None:
-        if self.allocated.get(page) != order:
+        if self.allocated.get(page, (None,))[0] != order:
             raise ValueError(page)
         del self.allocated[page]
-        while order < ORDERS - 1 and page ^ (1 << order) in self.lists[order]:
-            self.lists[order].remove(page ^ (1 << order))
-            page &= ~(1 << order)
+        kind = self.kinds[page // PAGEBLOCK]
+        while order < ORDERS - 1:
+            buddy = page ^ (1 << order)
+            listed = next((lists for lists in self.lists if buddy in lists[order]), None)
+            if listed is None:
+                break
+            del listed[order][buddy]
+            if order >= 9:
+                self.kinds[buddy // PAGEBLOCK] = kind
+            page = min(page, buddy)
             order += 1
-        self.lists[order].append(page)
+        self.lists[kind][order][page] = None
 
-    def allocate_chunks(self, count_pages: int, orders: tuple[int, ...], keep: int) -> list[tuple[int, int]] | None:
+    def allocate_chunks(
+        self, count_pages: int, orders: tuple[int, ...], keep: int, kind: int = UNMOVABLE
+    ) -> list[tuple[int, int]] | None:
         """alloc_largest_available in a loop, as system_heap.c has it."""
         if count_pages + keep > self.free_pages:
             return None
@@ -48,7 +93,7 @@ class NaiveBuddy:
         max_order = ORDERS
         while count_pages:
             for order in orders:
-                if order <= max_order and 1 << order <= count_pages and (page := self.allocate(order)) >= 0:
+                if order <= max_order and 1 << order <= count_pages and (page := self.allocate(order, kind)) >= 0:
                     break
             else:
                 for page, order in reversed(taken):
@@ -59,15 +104,73 @@ class NaiveBuddy:
             max_order = order
         return taken
 
-    def free_counts(self) -> tuple[int, ...]:
-        return tuple(len(pages) for pages in self.lists)
+    def allocate_contiguous(self, count_pages: int) -> list[tuple[int, int]] | None:
+        """alloc_pages, split_page, and a free of each page that was not asked for."""
+        order = (count_pages - 1).bit_length()
+        page = self.allocate(order) if order < ORDERS else -1
+        if page < 0:
+            return None
+        del self.allocated[page]
+        blocks = self._mark(page, count_pages)
+        for single in range(page + count_pages, page + (1 << order)):
+            self.allocated[single] = 0, UNMOVABLE
+        for single in range(page + count_pages, page + (1 << order)):
+            self.free(single, 0)
+        return blocks
+
+    def _mark(self, page: int, count_pages: int) -> list[tuple[int, int]]:
+        blocks = []
+        while count_pages:
+            order = max(o for o in range(ORDERS) if page % (1 << o) == 0 and 1 << o <= count_pages)
+            blocks.append((page, order))
+            self.allocated[page] = order, UNMOVABLE
+            page += 1 << order
+            count_pages -= 1 << order
+        return blocks
+
+    def free_heads(self, blocks: list[tuple[int, int]]) -> None:
+        for page, order in blocks:
+            kind = self.allocated.pop(page)[1]
+            for single in range(page, page + (1 << order)):
+                self.allocated[single] = 0, kind
+            self.free(page, 0)
+
+    def claim(self, page: int, count_pages: int) -> list[tuple[int, int]]:
+        used = self.used()
+        if count_pages == 0 or page + count_pages > self.count_pages or any(used[page : page + count_pages]):
+            raise ValueError(page)
+        wanted = range(page, page + count_pages)
+        hit = [
+            (block, order, blocks)
+            for lists in self.lists
+            for order, blocks in enumerate(lists)
+            for block in blocks
+            if block < wanted.stop and wanted.start < block + (1 << order)
+        ]
+        for block, order, blocks in sorted(hit, key=lambda one: one[0]):
+            del blocks[block]
+            self._put_back([p for p in range(block, block + (1 << order)) if p not in wanted])
+        return self._mark(page, count_pages)
+
+    def _put_back(self, rest: list[int]) -> None:
+        """Free these pages, as the largest blocks that can be."""
+        while rest:
+            first = rest[0]
+            order = max(o for o in range(ORDERS) if first % (1 << o) == 0 and set(range(first, first + (1 << o))) <= set(rest))
+            self.lists[self.kinds[first // PAGEBLOCK]][order][first] = None
+            rest = rest[1 << order :]
+
+    def free_counts(self, kind: int | None = None) -> tuple[int, ...]:
+        kinds = (UNMOVABLE, MOVABLE) if kind is None else (kind,)
+        return tuple(sum(len(self.lists[k][order]) for k in kinds) for order in range(ORDERS))
 
     def used(self) -> list[bool]:
         """For each page whether it is allocated."""
         bits = [True] * self.count_pages
-        for order, pages in enumerate(self.lists):
-            for page in pages:
-                bits[page : page + (1 << order)] = [False] * (1 << order)
+        for lists in self.lists:
+            for order, pages in enumerate(lists):
+                for page in pages:
+                    bits[page : page + (1 << order)] = [False] * (1 << order)
         return bits
 
 
