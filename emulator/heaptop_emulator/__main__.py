@@ -6,8 +6,8 @@ import socket
 from heaptop_emulator import linux, wire
 from heaptop_emulator.actor import launch
 from heaptop_emulator.framework import Framework
-from heaptop_emulator.heap import CmaHeap, SystemHeap
 from heaptop_emulator.machine import Machine
+from heaptop_emulator.others import heaps_of
 from heaptop_emulator.scenarios import SCENARIOS
 from heaptop_emulator.server import Server, World
 
@@ -24,7 +24,7 @@ def main() -> None:
     actors = launch(SCENARIOS[options.scenario].roles, options.seed)
     linux.name_process("heaptop-emu")
     machine = Machine()
-    framework = Framework([SystemHeap(machine), *(CmaHeap(area) for area in machine.areas.values())])
+    framework = Framework(heaps_of(machine))
     world = World(machine, framework, options.scenario, options.seed)
     Server(world, actors, lambda: wire.send(control, wire.encode({}))).serve(control)
 

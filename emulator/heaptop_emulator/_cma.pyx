@@ -86,6 +86,10 @@ cdef class CmaBitmap:
         if not self.give_back(bit, count_pages):
             raise ValueError(f"{count_pages} pages from bit {bit} are not all allocated")
 
+    def is_set(self, uint64_t bit):
+        """Whether a bit is set; false outside."""
+        return self.bits.set_between(bit, bit + 1) > 0 if bit < self.bits.size else False
+
     cdef int check(self, uint64_t bit, uint64_t count_pages) except -1:
         if not 0 < count_pages <= self.count_pages or bit > self.bits.size - self.bits_of(count_pages):
             raise ValueError(f"{count_pages} pages from bit {bit} are not in the area")

@@ -12,7 +12,6 @@ import resource
 import signal
 import socket
 import sys
-from types import MappingProxyType
 from typing import Final
 
 from heaptop_emulator import linux
@@ -21,13 +20,14 @@ from heaptop_emulator.door import Door
 from heaptop_emulator.errors import EmulatorError
 from heaptop_emulator.folder import RuntimeFolder
 from heaptop_emulator.framework import Framework
-from heaptop_emulator.heap import CmaHeap, SystemHeap
-from heaptop_emulator.machine import Layout, Machine
+from heaptop_emulator.layout import MIB_PAGES, AreaLayout, Layout
+from heaptop_emulator.machine import Machine
+from heaptop_emulator.others import heaps_of
 from heaptop_emulator.scenarios import SCENARIOS
 from heaptop_emulator.server import Server, World
 from heaptop_emulator.shared import Setup
 
-_AREAS_MIB: Final = MappingProxyType({"reserved": 64, "camera": 64})
+_LAYOUT: Final = Layout(areas=(AreaLayout("reserved", (64 * MIB_PAGES,)), AreaLayout("camera", (64 * MIB_PAGES,))))
 """Roomy: the kernel's selftest takes 33 MiB of each heap."""
 
 
@@ -81,8 +81,8 @@ def _run(folder: RuntimeFolder, setup: Setup, report: _Report, *, is_lasting: bo
     _keep_log(folder)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    machine = Machine(Layout(areas_mib=_AREAS_MIB))
-    framework = Framework([SystemHeap(machine), *(CmaHeap(area) for area in machine.areas.values())])
+    machine = Machine(_LAYOUT)
+    framework = Framework(heaps_of(machine))
     stop, stop_end = socket.socketpair()
     stop_end.settimeout(0)
     signal.set_wakeup_fd(stop_end.fileno(), warn_on_full_buffer=False)

@@ -20,3 +20,10 @@ class NotRunningError(EmulatorError):
 
     def __init__(self) -> None:
         super().__init__("no shared emulator runs", "", "heaptop emulator start")
+
+
+class LayoutError(EmulatorError):
+    """No machine can be made like this: `what` is the part of the layout, `why` what is wrong with it."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"layout: {what}", why)

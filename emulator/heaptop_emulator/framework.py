@@ -14,7 +14,7 @@ from typing import Final
 from heaptop_emulator import linux
 from heaptop_emulator.heap import Heap, Pages
 from heaptop_emulator.inotify import ReleaseWatcher
-from heaptop_emulator.machine import PAGE_BYTES, PAGE_SHIFT
+from heaptop_emulator.layout import PAGE_BYTES, PAGE_SHIFT
 
 FILE_PREFIX: Final = "dmabuf:"
 """How the name of every buffer's memfd begins."""
@@ -31,6 +31,7 @@ class Buffer:
 
     inode: int
     heap: str
+    exporter: str
     size_bytes: int
     access: int
     serial: int
@@ -69,26 +70,36 @@ class Framework:
         pages = heap.allocate(size_bytes >> PAGE_SHIFT)
         access = fd_flags & os.O_ACCMODE
         try:
-            buffer_fd, watch = self._open_buffer(heap.name, size_bytes, access)
+            buffer_fd, watch = self._open_buffer(heap, size_bytes, access)
         except OSError:
             pages.release()
             raise
         self._serial += 1
-        buffer = Buffer(os.fstat(buffer_fd).st_ino, heap.name, size_bytes, access, self._serial, pages)
+        inode = os.fstat(buffer_fd).st_ino
+        buffer = Buffer(inode, heap.name, heap.exporter, size_bytes, access, self._serial, pages)
         self.buffers[buffer.inode] = buffer
         self._inode_by_watch[watch] = buffer.inode
         return buffer, buffer_fd
 
-    def _open_buffer(self, heap_name: str, size_bytes: int, access: int) -> tuple[int, int]:
-        """A new buffer's file, opened as asked for, and its watch."""
-        name = f"{FILE_PREFIX}{heap_name}:{self._serial + 1}"
+    def _open_buffer(self, heap: Heap, size_bytes: int, access: int) -> tuple[int, int]:
+        """A new buffer's file, opened as asked for, and its watch.
+
+        One that may not be mapped is opened neither for reading nor for writing, so that every mmap fails (EACCES,
+        where a dma-buf without mmap says EINVAL), is sealed against writing, and may be opened anew by nobody but
+        root, who would find zeros.
+        """
+        name = f"{FILE_PREFIX}{heap.name}:{self._serial + 1}"
         created = linux.nameless_file(name)
         try:
             os.ftruncate(created, size_bytes)
-            fcntl.fcntl(created, fcntl.F_ADD_SEALS, _SEALS)
+            fcntl.fcntl(created, fcntl.F_ADD_SEALS, _SEALS if heap.can_map else _SEALS | fcntl.F_SEAL_WRITE)
             watch = self.releases.watch(created)
             # A second open file of the same inode, since memfd_create's own is always O_RDWR.
-            return os.open(f"/proc/self/fd/{created}", access | os.O_CLOEXEC), watch
+            mode = access if heap.can_map else os.O_ACCMODE
+            opened = os.open(f"/proc/self/fd/{created}", mode | os.O_CLOEXEC)
+            if not heap.can_map:
+                os.fchmod(created, 0)
+            return opened, watch
         finally:
             os.close(created)
 

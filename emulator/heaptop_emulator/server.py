@@ -23,7 +23,7 @@ from heaptop_emulator.clients import Clients, Connection
 from heaptop_emulator.door import Door
 from heaptop_emulator.events import Events
 from heaptop_emulator.framework import Buffer, Framework, check_name
-from heaptop_emulator.heap import CmaHeap, CmaPages
+from heaptop_emulator.heap import CmaHeap, CmaPages, NoPagesError
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.view import View
 from heaptop_emulator.wire import About, Message, ProtocolError
@@ -258,9 +258,8 @@ class Server:
         except OSError as error:
             took = time.perf_counter() - began
             heap = self._framework.heaps.get(name)
-            if isinstance(heap, CmaHeap) and error.errno == errno.ENOMEM:
-                reason = "no run large enough"
-                self._events.tell("cma_fail", pid, size_bytes=length, area=heap.area.name, reason=reason)
+            if isinstance(heap, CmaHeap) and isinstance(error, NoPagesError) and error.reason is not None:
+                self._events.tell("cma_fail", pid, size_bytes=length, area=heap.area.name, reason=error.reason)
             self._events.tell("alloc_fail", pid, size_bytes=length, errno=error.errno, latency_s=took)
             raise
         took = time.perf_counter() - began
@@ -296,7 +295,7 @@ class Server:
 
 
 def _about(buffer: Buffer) -> dict[str, object]:
-    return {"inode": buffer.inode, "size_bytes": buffer.size_bytes, "exporter": buffer.heap}
+    return {"inode": buffer.inode, "size_bytes": buffer.size_bytes, "exporter": buffer.exporter}
 
 
 def _file_with(raw: bytes) -> int:

@@ -12,8 +12,8 @@ from typing import Final, Self
 from uuid import UUID
 
 from heaptop_emulator.framework import Buffer
-from heaptop_emulator.heap import CmaHeap, Heap, SystemHeap
 from heaptop_emulator.machine import PAGE_BYTES, Machine
+from heaptop_emulator.others import heaps_of
 from heaptop_emulator.role import NO_ROOM, Holding, Role, seeded
 from heaptop_emulator.scenarios import SCENARIOS
 from heaptop_emulator.view import View
@@ -67,7 +67,7 @@ class Simulation:
         self.processes: dict[int, SimulatedProcess] = {}
         self.allocations = 0
         self._machine = Machine()
-        heaps: list[Heap] = [SystemHeap(self._machine), *(CmaHeap(area) for area in self._machine.areas.values())]
+        heaps = heaps_of(self._machine)
         self._heaps = {heap.name: heap for heap in heaps}
         boot_id = str(UUID(int=Random(seed).getrandbits(128), version=4))
         self._view = View(self._machine, tuple(self._heaps), scenario, boot_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from heaptop_emulator import text
+from heaptop_emulator import text, text_machine
 from heaptop_emulator.framework import Buffer
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.wire import BufferState, State
@@ -20,15 +20,15 @@ class View:
 
     def state(self, buffers: Mapping[int, Buffer], actors: Mapping[int, str]) -> State:
         """All there is to know at this moment."""
-        files = text.machine_files(self._machine, self._heaps, self._boot_id)
+        files = text_machine.machine_files(self._machine, self._heaps, self._boot_id)
         return State(
             scenario=self._scenario,
             heaps=self._heaps,
             actors=actors,
             files={**files, text.PLACES: self._places(buffers)},
-            links=text.machine_links(self._heaps),
+            links=text_machine.machine_links(self._machine, self._heaps),
             buffers=tuple(
-                BufferState(item.inode, item.heap, item.size_bytes, item.access, item.serial, item.name)
+                BufferState(item.inode, item.heap, item.exporter, item.size_bytes, item.access, item.serial, item.name)
                 for item in buffers.values()
             ),
         )

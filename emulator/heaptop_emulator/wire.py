@@ -40,6 +40,7 @@ class BufferState:
 
     inode: int
     heap: str
+    exporter: str
     size_bytes: int
     access: int
     serial: int

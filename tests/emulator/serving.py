@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from heaptop_emulator import wire
 from heaptop_emulator.actor import ActorProcess
 from heaptop_emulator.framework import Framework
-from heaptop_emulator.heap import CmaHeap, SystemHeap
 from heaptop_emulator.machine import Machine
+from heaptop_emulator.others import heaps_of
 from heaptop_emulator.server import Server, World
 from heaptop_emulator.wire import Client, State
 
@@ -36,7 +36,7 @@ class Served:
 def serving() -> Iterator[Served]:
     """Serve until the block ends. The server's own thread must have ended by then."""
     machine = Machine()
-    framework = Framework([SystemHeap(machine), *(CmaHeap(area) for area in machine.areas.values())])
+    framework = Framework(heaps_of(machine))
     control, control_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     other, other_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for end in (control, other):

@@ -8,7 +8,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from heaptop_emulator._buddy import Buddy
 from heaptop_emulator._buddy_view import bitmap, free_counts, max_free_run, pageblock_counts
 from heaptop_emulator._claim import claim
-from heaptop_emulator.heap import SYSTEM_ORDERS
+from heaptop_emulator.machine import SYSTEM_ORDERS
 from tests.emulator.twins import MOVABLE, UNMOVABLE, NaiveBuddy, longest_free, packed
 
 ORDER = st.integers(0, 10)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from heaptop_emulator import linux
 from heaptop_emulator.framework import Framework, check_name
-from heaptop_emulator.heap import CmaHeap, SystemHeap
 from heaptop_emulator.inotify import ReleaseWatcher
 from heaptop_emulator.machine import Machine
+from heaptop_emulator.others import heaps_of
 
 U64 = 1 << 64
 
@@ -29,7 +29,7 @@ def machine() -> Machine:
 
 @pytest.fixture
 def framework(machine: Machine) -> Iterator[Framework]:
-    framework = Framework([SystemHeap(machine), *(CmaHeap(area) for area in machine.areas.values())])
+    framework = Framework(heaps_of(machine))
     yield framework
     framework.close()
 

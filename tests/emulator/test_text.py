@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heaptop.parse import bufinfo, cma_debugfs, cma_sysfs, dma_heap, fdinfo, kernel, maps, meminfo, pagetypeinfo, vmstat
-from heaptop_emulator import text
-from heaptop_emulator.heap import CmaHeap, SystemHeap
-from heaptop_emulator.machine import MIB_PAGES, Machine
+from heaptop_emulator import text, text_machine
+from heaptop_emulator.layout import MIB_PAGES
+from heaptop_emulator.machine import Machine
+from heaptop_emulator.others import heaps_of
 from heaptop_emulator.wire import BufferState
 from tests.conftest import CaptureDir
 
@@ -21,6 +22,7 @@ BUFFER = st.builds(
     BufferState,
     inode=st.integers(1, 1 << 40),
     heap=st.sampled_from(HEAPS),
+    exporter=st.sampled_from(HEAPS),
     size_bytes=st.integers(1, 1 << 20).map(lambda pages: pages << 12),
     access=st.sampled_from([os.O_RDONLY, os.O_WRONLY, os.O_RDWR]),
     serial=st.integers(1, 1 << 20),
@@ -40,7 +42,7 @@ def test_real_fdinfo_is_rendered_again(debian_6_12: Path) -> None:
         record = fdinfo.parse(raw)
         if record is None or record.ino is None:
             continue
-        buffer = BufferState(record.ino, record.exp_name.decode(), record.size, record.flags & 3, 1, record.name)
+        buffer = BufferState(record.ino, "", record.exp_name.decode(), record.size, record.flags & 3, 1, record.name)
         assert text.fdinfo(buffer, flags=record.flags, mnt_id=record.mnt_id, count=record.count) == raw
         rendered += 1
     assert rendered > 10
@@ -54,7 +56,7 @@ def test_real_bufinfo_is_rendered_again(debian_6_12: Path) -> None:
     for row in rows:
         assert row.exp_name is not None
         assert row.ino is not None
-        buffer = BufferState(row.ino, row.exp_name.decode(), row.size, row.flags & 3, 1, row.name)
+        buffer = BufferState(row.ino, "", row.exp_name.decode(), row.size, row.flags & 3, 1, row.name)
         alone = text.bufinfo([buffer], {row.ino: row.count})
         block = alone.removeprefix(header + b"\n").removesuffix(b"\nTotal 1 objects, %d bytes\n" % row.size)
         assert block in raw
@@ -62,7 +64,7 @@ def test_real_bufinfo_is_rendered_again(debian_6_12: Path) -> None:
 
 def test_real_pagetypeinfo_has_the_same_lines(debian_6_12: Path) -> None:
     real = (debian_6_12 / "proc/pagetypeinfo").read_bytes().splitlines()
-    ours = text.machine_files(Machine(), HEAPS, BOOT_ID)["proc/pagetypeinfo"].splitlines()
+    ours = text_machine.machine_files(Machine(), HEAPS, BOOT_ID)["proc/pagetypeinfo"].splitlines()
     assert [(len(line), line[:21]) for line in ours] == [(len(line), line[:21]) for line in real]
 
 
@@ -82,7 +84,7 @@ def test_the_parsers_read_buffers(buffers: list[BufferState]) -> None:
         assert (record.ino, record.size, record.name) == (buffer.inode, buffer.size_bytes, buffer.name)
         assert (record.count, record.exp_name, record.flags) == (
             counts[buffer.inode],
-            buffer.heap.encode(),
+            buffer.exporter.encode(),
             0o2000002,
         )
 
@@ -96,13 +98,14 @@ def test_the_parser_reads_map_lines(name: bytes | None) -> None:
 
 def test_the_parsers_read_the_machine() -> None:
     machine = Machine()
-    SystemHeap(machine).allocate(777)
-    for area in machine.areas.values():
-        CmaHeap(area).allocate(1000)
-        hole = CmaHeap(area).allocate(5)
-        CmaHeap(area).allocate(1)
+    system, *cma_heaps = heaps_of(machine)
+    system.allocate(777)
+    for heap in cma_heaps:
+        heap.allocate(1000)
+        hole = heap.allocate(5)
+        heap.allocate(1)
         hole.release()
-    files = text.machine_files(machine, HEAPS, BOOT_ID)
+    files = text_machine.machine_files(machine, HEAPS, BOOT_ID)
     memory = meminfo.parse(files["proc/meminfo"])
     assert memory["MemTotal"] == 1 << 30
     assert memory["MemFree"] == (1024 - 64 << 20) - (777 + 2 * 1001 << 12)
@@ -119,9 +122,9 @@ def test_the_parsers_read_the_machine() -> None:
         folder = f"sys/kernel/debug/cma/{name}"
         used = cma_debugfs.number(files[f"{folder}/used"])
         assert used == 1001
-        assert cma_debugfs.number(files[f"{folder}/count"]) == area.bits.count_pages
-        assert cma_debugfs.number(files[f"{folder}/base_pfn"]) == area.bits.base_pfn
-        assert cma_debugfs.number(files[f"{folder}/maxchunk"]) == area.bits.max_free_run_pages
+        assert cma_debugfs.number(files[f"{folder}/count"]) == area.count_pages
+        assert cma_debugfs.number(files[f"{folder}/base_pfn"]) == area.ranges[0].base_pfn
+        assert cma_debugfs.number(files[f"{folder}/maxchunk"]) == area.max_free_run_pages
         assert cma_debugfs.order_per_bit(files[f"{folder}/order_per_bit"]) == 0
         bits = cma_debugfs.bitmap(files[f"{folder}/bitmap"])
         assert int.from_bytes(bits, "little").bit_count() == used
@@ -135,10 +138,10 @@ def test_the_parsers_read_the_machine() -> None:
 
 
 def test_the_parsers_read_the_heaps() -> None:
-    files = text.machine_files(Machine(), HEAPS, BOOT_ID)
+    files = text_machine.machine_files(Machine(), HEAPS, BOOT_ID)
     nodes = dma_heap.parse(files["dev.ls"])
     assert [(node.name.decode(), node.mode) for node in nodes] == [(name, 0o600) for name in sorted(HEAPS)]
     for node in nodes:
         told = dma_heap.device(files[f"sys/devices/virtual/dma_heap/{node.name.decode()}/dev"])
         assert told == (node.major, node.minor)
-    assert dma_heap.class_heaps(text.machine_links(HEAPS)) == tuple(sorted(HEAPS))
+    assert dma_heap.class_heaps(text_machine.machine_links(Machine(), HEAPS)) == tuple(sorted(HEAPS))

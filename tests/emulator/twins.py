@@ -156,7 +156,9 @@ class NaiveBuddy:
         """Free these pages, as the largest blocks that can be."""
         while rest:
             first = rest[0]
-            order = max(o for o in range(ORDERS) if first % (1 << o) == 0 and set(range(first, first + (1 << o))) <= set(rest))
+            order = max(
+                o for o in range(ORDERS) if first % (1 << o) == 0 and set(range(first, first + (1 << o))) <= set(rest)
+            )
             self.lists[self.kinds[first // PAGEBLOCK]][order][first] = None
             rest = rest[1 << order :]
 
@@ -182,25 +184,39 @@ class NaiveCma:
         self.order_per_bit = order_per_bit
         self.bits = [False] * (count_pages >> order_per_bit)
 
-    def _count(self, count_pages: int) -> int:
+    @classmethod
+    def of(cls, bits: list[bool], base_pfn: int) -> "NaiveCma":
+        """Pages of which some are taken."""
+        made = cls(len(bits), base_pfn, 0)
+        made.bits = bits
+        return made
+
+    def count(self, count_pages: int) -> int:
+        """Bits for so many pages."""
         return -(-count_pages // (1 << self.order_per_bit))
 
-    def allocate(self, count_pages: int, align_order: int) -> int:
+    def allocate(self, count_pages: int, align_order: int, start: int = 0) -> int:
         """Try every bit in turn: an alignment finer than a bit asks nothing, and a coarser one is the PFN's.
 
         Where base_pfn itself is not aligned to a bit, the kernel rounds its remainder down to whole bits.
         """
-        count = self._count(count_pages)
+        count = self.count(count_pages)
         step = max(1, (1 << align_order) >> self.order_per_bit)
         offset = (self.base_pfn % (1 << align_order)) >> self.order_per_bit
-        for bit in range(len(self.bits) - count + 1):
+        for bit in range(start, len(self.bits) - count + 1):
             if (bit + offset) % step == 0 and not any(self.bits[bit : bit + count]):
                 self.bits[bit : bit + count] = [True] * count
                 return bit
         return -1
 
+    def claim(self, bit: int, count_pages: int) -> None:
+        count = self.count(count_pages)
+        if not 0 < count <= len(self.bits) - bit or any(self.bits[bit : bit + count]):
+            raise ValueError(bit)
+        self.bits[bit : bit + count] = [True] * count
+
     def release(self, bit: int, count_pages: int) -> None:
-        count = self._count(count_pages)
+        count = self.count(count_pages)
         if not 0 < count <= len(self.bits) - bit or not all(self.bits[bit : bit + count]):
             raise ValueError(bit)
         self.bits[bit : bit + count] = [False] * count
