@@ -12,7 +12,8 @@ from typing import Final, Self
 from uuid import UUID
 
 from heaptop_emulator.framework import Buffer
-from heaptop_emulator.machine import PAGE_BYTES, Machine
+from heaptop_emulator.layout import PAGE_BYTES
+from heaptop_emulator.machine import Machine
 from heaptop_emulator.others import heaps_of
 from heaptop_emulator.role import NO_ROOM, Holding, Role, seeded
 from heaptop_emulator.scenarios import SCENARIOS
@@ -120,7 +121,9 @@ class Simulation:
         self.allocations += 1
         raw = None if name is None else os.fsencode(name)
         serial = self.allocations
-        buffer = Buffer(serial, heap, count_pages * PAGE_BYTES, os.O_RDWR, serial, pages, raw)
+        buffer = Buffer(
+            serial, heap, self._heaps[heap].exporter, count_pages * PAGE_BYTES, os.O_RDWR, serial, pages, raw
+        )
         self.buffers[buffer.inode] = buffer
         return buffer
 
