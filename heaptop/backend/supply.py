@@ -34,6 +34,8 @@ class Wanted(Protocol):
 class SharedHeaps:
     """The heaps of this user's emulator, which is started where none runs, and found again where it was restarted."""
 
+    kind = "buffers are sealed memfds: no /dev/udmabuf here"
+
     def __init__(self) -> None:
         """Connect.
 

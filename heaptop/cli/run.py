@@ -1,18 +1,22 @@
 """`heaptop run`: runs a command whose dma-heap calls the emulator answers, or the kernel while heaptop looks on."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from heaptop.cli import values
 from heaptop.cli.options import Options as CommonOptions
+from heaptop.cli.options import closest
 from heaptop.cli.output import narrate
-from heaptop.errors import UsageError
+from heaptop.errors import SourceError, UsageError
 from heaptop.units import printable
 
 if TYPE_CHECKING:
     from heaptop.trace.supervise.base import Responder
-    from heaptop.trace.supervise.front import Event
+    from heaptop.trace.supervise.faults import Injector
+    from heaptop.trace.supervise.launch import Plan
     from heaptop.trace.supervise.seccomp import Listener
+    from heaptop.trace.supervise.supervisor import Job, Nodes
 
 PROFILES: Final = ("mainline", "v4")
 TAKES_COMMAND: Final = True
@@ -20,10 +24,11 @@ TAKES_COMMAND: Final = True
 MANUAL: Final = {
     "run": "Runs CMD and all that it starts, unchanged: C, C++, Rust, Python, static, 32-bit. Where the kernel has no "
     "dma-heaps (or with --emulate) CMD sees /dev/dma_heap in a /dev of its own, and its calls are answered from this "
-    "user's shared emulator (see heaptop emulator), so that heaptop in another terminal shows its buffers. It ends "
-    "with CMD's exit status, or by the signal that ended CMD; 127 and 126 where CMD is not found or not executable. "
-    "It needs no rights: a plain user's command runs in a user namespace, where sudo does not work. Set-user-ID "
-    "programs work as root.",
+    "user's shared emulator (see heaptop emulator), so that heaptop in another terminal shows its buffers. Where the "
+    "kernel has heaps (or with --observe) the kernel answers, and heaptop looks on. Either way each allocation can be "
+    "told, delayed, or refused on demand, to try CMD's error paths. It ends with CMD's exit status, or by the signal "
+    "that ended CMD; 127 and 126 where CMD is not found or not executable. It needs no rights: a plain user's command "
+    "runs in a user namespace or with no_new_privs, where sudo does not work; as root set-user-ID programs do.",
 }
 
 
@@ -32,63 +37,134 @@ class Options(CommonOptions):
 
     command: tuple[str, ...] = ()
     emulate: bool = False
-    profile: str = PROFILES[0]
+    observe: bool = False
+    profile: str | None = None
+    fail_nth: int | None = None
+    fail_heap: str | None = None
+    latency: float = 0.0
+    limit: int | None = None
+    events: bool = False
+    output: str | None = None
     quiet: bool = False
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Its own arguments."""
     parser.add_argument("--emulate", action="store_true", help="answer from the emulator even where there are heaps")
+    parser.add_argument("--observe", action="store_true", help="let the kernel answer, and look on")
+    profiles = " or ".join(PROFILES)
+    parser.add_argument("--profile", metavar="P", choices=PROFILES, help=f"the ABI of emulated heaps: {profiles}")
     parser.add_argument(
-        "--profile", metavar="P", choices=PROFILES, help=f"the ABI of emulated heaps: {' or '.join(PROFILES)}"
+        "--fail-nth", metavar="N", type=values.count, help="refuse the Nth allocation with ENOMEM (of --fail-heap's)"
     )
+    parser.add_argument("--fail-heap", metavar="HEAP", help="refuse every allocation from HEAP with ENOMEM")
+    parser.add_argument(
+        "--latency", metavar="DURATION", type=values.latency, help="let every allocation take so much longer"
+    )
+    parser.add_argument(
+        "--limit", metavar="BYTES", type=values.size, help="refuse what would make the live buffers more than that"
+    )
+    parser.add_argument("--events", action="store_true", help="tell each allocation on stderr; with --json as JSON")
+    parser.add_argument("-o", "--output", metavar="FILE", help="tell each allocation in FILE instead")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but what goes wrong")
     parser.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER, help="the command and its arguments")
 
 
 def check(options: Options) -> None:
-    """That there is a command.
+    """That there is a command, and what is asked for goes together.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it does not.
     """
     if not options.command:
         raise UsageError("no command to run", remedy="heaptop run -- CMD ARGS")
+    if options.emulate and options.observe:
+        raise UsageError("--emulate and --observe", "either the emulator answers or the kernel does")
+    if options.observe and options.profile is not None:
+        raise UsageError("--profile says nothing to --observe", "the kernel has an ABI of its own")
 
 
 def run(options: Options) -> int:
     """Run the command; its exit status.
 
     Raises:
+        UsageError: no such heap.
         SourceError: it cannot be supervised here.
         CommandError: it cannot be run.
     """
-    from heaptop.backend import supply
-    from heaptop.trace.supervise import emulate
+    from heaptop.cli.run_report import Report
+    from heaptop.trace.supervise import observe
     from heaptop.trace.supervise.front import Front
+
+    heaps = observe.heaps_here()
+    if options.observe and not heaps:
+        raise SourceError("this kernel has no dma-heap to observe", remedy="leave --observe out, or take --emulate")
+    if options.observe or (heaps and not options.emulate):
+        job, started = _observing(options, heaps)
+    else:
+        job, started = _emulating(options)
+    with Report(options, started) as report:
+        return Front(job, narrate, report.hear).run()
+
+
+def _observing(options: Options, heaps: Mapping[int, str]) -> tuple["Job", str]:
+    """What to do, and what is said of it."""
+    from heaptop.trace.supervise import observe
     from heaptop.trace.supervise.launch import Plan
     from heaptop.trace.supervise.libc import machine
+    from heaptop.trace.supervise.live import LiveBytes
     from heaptop.trace.supervise.seccomp import Stopped
-    from heaptop.trace.supervise.supervisor import Job
 
+    if options.profile is not None:
+        raise UsageError("--profile says nothing here", "this kernel has heaps, which are observed", "take --emulate")
+    injector = _injector(options, tuple(heaps.values()))
+
+    def respond(_listener: "Listener", _nodes: Mapping[tuple[int, int], str]) -> "Responder":
+        return observe.Observation(heaps, injector, None if options.limit is None else LiveBytes())
+
+    plan = Plan(options.command, machine(), Stopped(numbers_zero=False), heaps=None)
+    return _job(options, plan, respond), f"heaptop: observing this kernel's dma-heaps {_named(heaps.values())}"
+
+
+def _emulating(options: Options) -> tuple["Job", str]:
+    """What to do, and what is said of it."""
+    from heaptop.backend import supply
+    from heaptop.trace.supervise import emulate
+    from heaptop.trace.supervise.launch import Plan
+    from heaptop.trace.supervise.libc import machine
+    from heaptop.trace.supervise.live import LiveBytes
+    from heaptop.trace.supervise.seccomp import Stopped
+
+    known = machine()
     heaps = supply.SharedHeaps()
-    abi = supply.abi(options.profile)
-    nodes = {abi.node(heap): heap for heap in heaps.names}
+    abi = supply.abi(options.profile or PROFILES[0])
+    nodes = {node.name: node for node in (emulate.Node(abi.node(heap), heap) for heap in heaps.names)}
+    injector = _injector(options, tuple(nodes))
 
     def respond(listener: "Listener", found: Mapping[tuple[int, int], str]) -> "Responder":
-        return emulate.Emulation(listener, abi, heaps, {identity: nodes[name] for identity, name in found.items()})
+        by_identity = {identity: nodes[name] for identity, name in found.items()}
+        live = None if options.limit is None else LiveBytes()
+        return emulate.Emulation(listener, abi, heaps, by_identity, injector=injector, live=live)
 
-    plan = Plan(
-        command=options.command,
-        machine=machine(),
-        stopped=Stopped(numbers_zero=True, commands=emulate.BUFFER_COMMANDS[1:]),
-        heaps=tuple(nodes),
-        signals=frozenset(),
-    )
+    stopped = Stopped(numbers_zero=True, commands=emulate.BUFFER_COMMANDS)
+    plan = Plan(options.command, known, stopped, heaps=tuple(nodes))
+    return _job(options, plan, respond), f"heaptop: emulating the dma-heaps {_named(nodes)}; {heaps.kind}"
 
-    def tell(event: "Event") -> None:
-        if event["kind"] == "started" and not options.quiet:
-            names = ", ".join(map(printable, nodes))
-            narrate(f"heaptop: emulating the dma-heaps {names}; buffers are sealed memfds: no /dev/udmabuf here")
 
-    return Front(Job(plan, respond), narrate, tell).run()
+def _injector(options: Options, heaps: Sequence[str]) -> "Injector":
+    from heaptop.trace.supervise.faults import Faults, Injector
+
+    if options.fail_heap is not None and options.fail_heap not in heaps:
+        raise UsageError(f"no heap {printable(options.fail_heap)!r}", remedy=closest(options.fail_heap, heaps))
+    return Injector(Faults(options.fail_nth, options.fail_heap, options.limit))
+
+
+def _job(options: Options, plan: "Plan", respond: Callable[["Listener", "Nodes"], "Responder"]) -> "Job":
+    from heaptop.trace.supervise.supervisor import Job
+
+    tells = options.events or options.json or options.output is not None
+    return Job(plan, respond, latency_s=options.latency, tells_events=tells)
+
+
+def _named(heaps: Iterable[str]) -> str:
+    return ", ".join(map(printable, heaps))

@@ -9,6 +9,7 @@ from heaptop.units import parse_duration, parse_size, printable
 INTERVAL_S_MIN: Final = 0.1
 INTERVAL_S_MAX: Final = 86_400.0
 HOLD_S_MAX: Final = 365 * 86_400.0
+LATENCY_S_MAX: Final = 3600.0
 COUNT_MAX: Final = 1_000_000
 NAME_BYTES_MAX: Final = 31
 """A buffer's name without its NUL: DMA_BUF_NAME_LEN is 32 (uapi/linux/dma-buf.h, 5.3 to 7.3)."""
@@ -47,6 +48,18 @@ def duration(text: str) -> float:
         UsageError: not a duration.
     """
     return _duration("--for", text)
+
+
+def latency(text: str) -> float:
+    """Seconds that an allocation takes longer.
+
+    Raises:
+        UsageError: not a duration, or more than an hour.
+    """
+    seconds = _duration("--latency", text)
+    if seconds > LATENCY_S_MAX:
+        raise UsageError(f"--latency {text}", "more than an hour", "write one like 5ms or 2s")
+    return seconds
 
 
 def _duration(option: str, text: str) -> float:

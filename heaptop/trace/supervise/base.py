@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from heaptop.trace.supervise.seccomp import Call
+from heaptop.trace.supervise.stops import Stopped
 
 
 class Wanted(Protocol):
@@ -64,7 +65,10 @@ class Heaps(Protocol):
 
 @dataclass(slots=True)
 class Allocation:
-    """An ALLOC and what became of it; None where that is not known. `number` is its errno, 0 where it succeeded."""
+    """An ALLOC and what became of it; None where that is not known. `number` is its errno, 0 where it succeeded.
+
+    `began` is in seconds since the epoch.
+    """
 
     tid: int
     heap: str
@@ -73,6 +77,9 @@ class Allocation:
     number: int | None = None
     fd: int | None = None
     inode: int | None = None
+    took_s: float | None = None
+    pid: int | None = None
+    comm: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -88,3 +95,24 @@ class Responder(Protocol):
 
     def handle(self, call: Call) -> Outcome:
         """Do all but end the call. Raises nothing but a bug."""
+
+    def returned(self, call: Call, allocation: Allocation, stopped: Stopped) -> bool:
+        """Note how an ALLOC ended that the kernel did; False where it is about to be made again."""
+
+
+class CallSites(Protocol):
+    """Takes note of where in the program each buffer was allocated. It must be quick: the program stands still."""
+
+    def stopped(self, stopped: Stopped, allocation: Allocation) -> None:
+        """The thread stands at the end of its ALLOC: its registers and its memory are those of the call.
+
+        The buffer is known to `allocation`, also where the kernel made it. What is kept of the stack must be copied:
+        the thread runs on when this returns.
+        """
+
+    def parked(self, call: Call, allocation: Allocation) -> None:
+        """The thread cannot be stopped (a debugger has it). It waits in its call, and goes on when this returns.
+
+        /proc/TID/syscall tells its stack pointer and program counter. Where the kernel is to make the buffer, it is
+        not there yet.
+        """

@@ -5,11 +5,14 @@ import os
 import resource
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.trace.supervise import memory
 from heaptop.trace.supervise.base import Abi, Allocation, Granted, Heaps, Outcome, Wanted
+from heaptop.trace.supervise.faults import Injector
+from heaptop.trace.supervise.live import LiveBytes
 from heaptop.trace.supervise.seccomp import Call, Listener
+from heaptop.trace.supervise.stops import Stopped
 
 BUFFER_PREFIX: Final = "/memfd:dmabuf:"
 """How the link of every emulated buffer's fd begins."""
@@ -62,14 +65,32 @@ class _Caller:
         return self.installed
 
 
-class Emulation:
-    """The heaps by device and inode of their nodes, and whom to ask for buffers."""
+class Node(NamedTuple):
+    """A heap's node below /dev/dma_heap, and the heap that it stands for."""
 
-    def __init__(self, listener: Listener, abi: Abi, heaps: Heaps, nodes: Mapping[tuple[int, int], str]) -> None:
+    name: str
+    heap: str
+
+
+class Emulation:
+    """The heaps by device and inode of their nodes, and whom to ask for buffers. `live` where bytes alive matter."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        abi: Abi,
+        heaps: Heaps,
+        nodes: Mapping[tuple[int, int], Node],
+        *,
+        injector: Injector,
+        live: LiveBytes | None,
+    ) -> None:
         self._listener = listener
         self._abi = abi
         self._heaps = heaps
         self._nodes = nodes
+        self._injector = injector
+        self._live = live
 
     def handle(self, call: Call) -> Outcome:
         """Do what the ioctl asks where it is one of a heap or a buffer; else the kernel does."""
@@ -80,8 +101,12 @@ class Emulation:
             found = os.stat(file)
         except OSError:  # no such fd: the kernel says EBADF
             return _PASS
-        heap = self._nodes.get((found.st_dev, found.st_ino))
-        return _PASS if heap is None else self._heap(call, heap)
+        node = self._nodes.get((found.st_dev, found.st_ino))
+        return _PASS if node is None else self._heap(call, node)
+
+    def returned(self, _call: Call, _allocation: Allocation, _stopped: Stopped) -> bool:
+        """All is known already."""
+        return True
 
     def _buffer(self, call: Call, file: str) -> Outcome:
         def set_name(name: bytes) -> None:
@@ -93,14 +118,19 @@ class Emulation:
             return Outcome(_number(error))
         return Outcome()
 
-    def _heap(self, call: Call, heap: str) -> Outcome:
-        allocation = Allocation(call.tid, heap, time.time())
+    def _heap(self, call: Call, node: Node) -> Outcome:
+        allocation = Allocation(call.tid, node.name, time.time())
         caller = _Caller(self._listener, call)
 
         def allocate(wanted: Wanted) -> None:
             allocation.size_bytes = wanted.size_bytes
-            caller.granted = self._heaps.allocate(heap, wanted, call.tid)
+            number = self._injector.refuses(node.name, wanted.size_bytes, self._live.total() if self._live else 0)
+            if number:
+                raise OSError(number, os.strerror(number))
+            caller.granted = self._heaps.allocate(node.heap, wanted, call.tid)
             allocation.inode = caller.granted.inode
+            if self._live is not None:
+                self._live.add(caller.granted.fd)
 
         try:
             self._abi.heap_ioctl(caller, call.command, call.argument, allocate)
@@ -113,6 +143,7 @@ class Emulation:
             if caller.granted is not None:
                 os.close(caller.granted.fd)
         allocation.fd = caller.installed
+        allocation.took_s = time.time() - allocation.began
         return Outcome(allocation.number, allocation=allocation)
 
 

@@ -114,7 +114,7 @@ class Front:
     def _go_on_alone(self, child: int, signals: SignalReader) -> None:
         """The supervisor has died: say so, and wait for the command, whose heap calls fail from now on."""
         _, status = os.waitpid(child, 0)
-        how = f"killed by {_signal_name(os.WTERMSIG(status))}" if os.WIFSIGNALED(status) else "it failed"
+        how = f"killed by {_signal_name(os.WTERMSIG(status))}" if os.WIFSIGNALED(status) else "it failed: see above"
         if self._pid is None:
             raise SourceError("the supervisor has ended before the command began", how, "try again")
         self._narrate(
@@ -124,7 +124,10 @@ class Front:
         poll = select.poll()
         poll.register(signals, select.POLLIN)
         while self._status is None:
-            found, status = os.waitpid(self._pid, os.WNOHANG)
+            try:
+                found, status = os.waitpid(self._pid, os.WNOHANG)
+            except ChildProcessError:  # it had ended before, and nobody is left who knows how
+                found, status = self._pid, 1 << 8
             if found:
                 self._status = status
             else:

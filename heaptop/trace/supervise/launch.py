@@ -37,7 +37,7 @@ class Plan:
     machine: Machine
     stopped: seccomp.Stopped
     heaps: tuple[str, ...] | None
-    signals: frozenset[int]
+    signals: frozenset[int] = frozenset()
 
 
 class StageError(Exception):

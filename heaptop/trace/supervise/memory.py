@@ -68,6 +68,16 @@ def read_string(tid: int, address: int, count_bytes: int) -> bytes:
     return found.partition(b"\0")[0]
 
 
+def process_of(tid: int) -> int:
+    """The process that a thread belongs to.
+
+    Raises:
+        OSError: it is gone.
+    """
+    with open(f"/proc/{tid}/status", "rb") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(b"Tgid:"))
+
+
 def _transfer(call: "ctypes._NamedFuncPointer", tid: int, address: int, count_bytes: int) -> None:
     _here.length = _there.length = count_bytes
     _there.base = address & _ADDRESS_MASK

@@ -11,42 +11,71 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Final, NoReturn
 
 from heaptop.trace.supervise import launch
-from heaptop.trace.supervise.base import Allocation, Outcome, Responder
+from heaptop.trace.supervise.base import Allocation, CallSites, Outcome, Responder
 from heaptop.trace.supervise.launch import Plan
 from heaptop.trace.supervise.libc import LIBC
+from heaptop.trace.supervise.memory import process_of
+from heaptop.trace.supervise.outbox import Outbox
 from heaptop.trace.supervise.seccomp import Call, Listener
 from heaptop.trace.supervise.signals import SignalReader
+from heaptop.trace.supervise.stops import Stopped, Stops
 
 _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 _WALL: Final = 0x40000000
 _COMM: Final = b"heaptop-run"
 
-Respond = Callable[[Listener, Mapping[tuple[int, int], str]], Responder]
-"""Makes the responder once there is a listener, and the heaps' nodes by device and inode."""
+Nodes = Mapping[tuple[int, int], str]
+"""The names of the private /dev's heaps by device and inode."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a supervisor does: run this, answer by that, each allocation `latency_s` late, and `tell` of each."""
+    """What a supervisor does: start this, answer by that, each ALLOC `latency_s` late, and tell of each where asked.
+
+    `respond` makes the responder once there is a listener; `call_sites` what takes note of stacks.
+    """
 
     plan: Plan
-    respond: Respond
+    respond: Callable[[Listener, Nodes], Responder]
     latency_s: float = 0.0
-    tell: bool = False
+    tells_events: bool = False
+    call_sites: Callable[[], CallSites] | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was asked of one heap. `unknown` are those whose end could not be seen."""
+
+    buffers: int = 0
+    size_bytes: int = 0
+    refused: int = 0
+    unknown: int = 0
+
+    def count(self, allocation: Allocation) -> None:
+        """Add one."""
+        if allocation.number is None:
+            self.unknown += 1
+        elif allocation.number:
+            self.refused += 1
+        else:
+            self.buffers += 1
+            self.size_bytes += allocation.size_bytes or 0
 
 
 def serve(job: Job, front: socket.socket) -> NoReturn:
     """The whole life of this fork of the front. It never returns."""
     status = 1
+    outbox = Outbox(front)
     try:
-        Supervisor(job, front).run()
+        Supervisor(job, front, outbox).run()
         status = 0
     except BaseException:  # noqa: BLE001  told to the front, which tells the user
-        _send(front, {"kind": "crashed", "traceback": traceback.format_exc()})
+        outbox.put({"kind": "crashed", "traceback": traceback.format_exc()})
     finally:
         os._exit(status)
 
@@ -54,30 +83,35 @@ def serve(job: Job, front: socket.socket) -> NoReturn:
 class Supervisor:
     """Answers one command and all that it starts."""
 
-    def __init__(self, job: Job, front: socket.socket) -> None:
+    def __init__(self, job: Job, front: socket.socket, outbox: Outbox) -> None:
         self._job = job
         self._front = front
+        self._outbox = outbox
         self._children = SignalReader([signal.SIGCHLD])
         LIBC.prctl(_PR_SET_NAME, ctypes.c_char_p(_COMM), 0, 0, 0)
         # Orphans of the command stay descendants, so that their memory may be read (Yama, scope 1).
         LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self._late: list[tuple[float, int, Outcome]] = []
-        self._calls: dict[int, Call] = {}
         self._pid = 0
-        self._counts = {"allocations": 0, "refused": 0, "size_bytes": 0}
+        self._stops = Stops()
+        self._sites = job.call_sites() if job.call_sites is not None else None
+        self._late: list[tuple[float, int, Call, Outcome]] = []
+        self._tallies: dict[str, Tally] = {}
 
     def run(self) -> None:
         """Start the command and answer until the last task with the filter is gone."""
         link = self._start()
         _detach()
-        started = self._hello(link)
+        with link:
+            started = self._hello(link)
+            if started is not None:
+                link.send(b"!")
+                raw = link.recv(launch.MESSAGE_BYTES_MAX)  # empty when the command has begun
+                if raw:
+                    self._tell("failed", **json.loads(raw))
         if started is None:
-            self._wait_for_end()
-            return
-        listener, responder = started
-        link.send(b"!")
-        self._watch_exec(link)
-        self._loop(listener, responder)
+            self._reap(os.waitpid(self._pid, 0))
+        else:
+            self._loop(*started)
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -97,35 +131,33 @@ class Supervisor:
             return None
         os.set_inheritable(fds[0], False)  # noqa: FBT003
         listener = Listener(fds[0])
-        heaps = {tuple(node): name for name, node in json.loads(raw)["nodes"].items()}
-        responder = self._job.respond(listener, heaps)
+        responder = self._job.respond(listener, {tuple(node): name for name, node in json.loads(raw)["nodes"].items()})
         self._tell("started", pid=self._pid)
-        self._front.recv(1)  # it has said what it has to say, or is gone
+        self._await_front()
         return listener, responder
 
-    def _watch_exec(self, link: socket.socket) -> None:
-        """Wait until the command has begun, or could not be."""
-        with link:
-            raw = link.recv(launch.MESSAGE_BYTES_MAX)
-        if raw:
-            self._tell("failed", **json.loads(raw))
-
-    def _wait_for_end(self) -> None:
-        _, status = os.waitpid(self._pid, 0)
-        self._tell("ended", status=status, **self._counts)
+    def _await_front(self) -> None:
+        """Until the front has said what it has to say, or is gone. What is left unread would end it by ECONNRESET."""
+        select.select([self._front], [], [])
+        with contextlib.suppress(OSError):
+            self._front.recv(1)
 
     def _loop(self, listener: Listener, responder: Responder) -> None:
         poll = select.poll()
-        hung_up_fd = listener.fileno()
-        children = self._children.fileno()
-        poll.register(hung_up_fd, select.POLLIN)
-        poll.register(children, select.POLLIN)
+        poll.register(listener, select.POLLIN)
+        poll.register(self._children, select.POLLIN)
+        calls, children = listener.fileno(), self._children.fileno()
         is_used = True
-        while is_used or self._pid:
+        while is_used or self._pid or self._outbox.wants_room:
+            if self._outbox.wants_room:
+                poll.register(self._front, select.POLLOUT)
             for fd, event in poll.poll(self._until_next_ms()):
                 if fd == children:
                     self._children.read()
-                    self._reap()
+                    self._reap_all()
+                elif fd != calls:
+                    poll.unregister(fd)
+                    self._outbox.flush()
                 elif event & select.POLLIN:
                     call = listener.receive()
                     if call is not None:
@@ -133,75 +165,82 @@ class Supervisor:
                 elif event & select.POLLHUP:
                     is_used = False
                     poll.unregister(fd)
-            self._end_late(listener)
-
-    def _respond(self, listener: Listener, responder: Responder, call: Call) -> None:
-        outcome = responder.handle(call)
-        if outcome.allocation is None:
-            _end(listener, call, outcome)
-        elif self._job.latency_s:
-            heapq.heappush(self._late, (time.monotonic() + self._job.latency_s, call.id, outcome))
-            self._calls[call.id] = call
-        else:
-            _end(listener, call, outcome)
-            self._count(outcome.allocation)
+            while self._late and self._late[0][0] <= time.monotonic():
+                _, _, call, outcome = heapq.heappop(self._late)
+                self._end(listener, responder, call, outcome)
 
     def _until_next_ms(self) -> float | None:
         return max(0.0, self._late[0][0] - time.monotonic()) * 1e3 if self._late else None
 
-    def _end_late(self, listener: Listener) -> None:
-        while self._late and self._late[0][0] <= time.monotonic():
-            _, id_, outcome = heapq.heappop(self._late)
-            _end(listener, self._calls.pop(id_), outcome)
-            if outcome.allocation is not None:
-                self._count(outcome.allocation)
+    def _respond(self, listener: Listener, responder: Responder, call: Call) -> None:
+        outcome = responder.handle(call)
+        if outcome.allocation is not None and self._job.latency_s:
+            heapq.heappush(self._late, (time.monotonic() + self._job.latency_s, call.id, call, outcome))
+        else:
+            self._end(listener, responder, call, outcome)
 
-    def _count(self, allocation: Allocation) -> None:
-        self._counts["allocations"] += 1
-        if allocation.number:
-            self._counts["refused"] += 1
-        elif allocation.size_bytes is not None:
-            self._counts["size_bytes"] += allocation.size_bytes
-        if self._job.tell:
-            self._tell(
-                "alloc",
-                time=allocation.began,
-                tid=allocation.tid,
-                heap=allocation.heap,
-                size_bytes=allocation.size_bytes,
-                errno=allocation.number,
-                fd=allocation.fd,
-                inode=allocation.inode,
-            )
+    def _end(self, listener: Listener, responder: Responder, call: Call, outcome: Outcome) -> None:
+        """End a call. An ALLOC whose result is the kernel's, or whose stack is wanted, is looked at as it returns."""
+        allocation = outcome.allocation
+        is_told = False
+        if allocation is not None and self._job.tells_events:
+            _name(allocation)  # now: once it is answered, the caller may be gone
+        if allocation is not None and (outcome.passes or (self._sites is not None and not outcome.number)):
+            is_told = self._stops.expect(call.tid, partial(self._returned, responder, call, allocation))
+            if not is_told and self._sites is not None:
+                self._sites.parked(call, allocation)
+        if outcome.passes:
+            listener.let_pass(call)
+        else:
+            listener.answer(call, outcome.number)
+        if allocation is not None and not is_told:
+            self._tell_of(allocation)
 
-    def _reap(self) -> None:
-        """Take note of those that ended: the command, and orphans of it."""
+    def _returned(self, responder: Responder, call: Call, allocation: Allocation, stopped: Stopped | None) -> None:
+        if stopped is not None:
+            if not responder.returned(call, allocation, stopped):
+                return
+            if self._sites is not None and not allocation.number:
+                self._sites.stopped(stopped, allocation)
+        self._tell_of(allocation)
+
+    def _tell_of(self, allocation: Allocation) -> None:
+        tally = self._tallies.get(allocation.heap)
+        if tally is None:
+            tally = self._tallies[allocation.heap] = Tally()
+        tally.count(allocation)
+        if self._job.tells_events:
+            self._outbox.put({"kind": "alloc", **asdict(allocation)}, is_event=True)
+
+    def _reap_all(self) -> None:
+        """Take note of who ended or stopped: the command, orphans of it, threads at the end of their call."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG | _WALL)
+                found = os.waitpid(-1, os.WNOHANG | _WALL)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if not found[0]:
                 return
-            if pid == self._pid and not os.WIFSTOPPED(status):
-                self._pid = 0
-                self._tell("ended", status=status, **self._counts)
+            self._reap(found)
+
+    def _reap(self, found: tuple[int, int]) -> None:
+        pid, status = found
+        self._stops.heard(pid, status)
+        if pid == self._pid and not os.WIFSTOPPED(status):
+            self._pid = 0
+            tallies = {heap: asdict(tally) for heap, tally in self._tallies.items()}
+            self._tell("ended", status=status, lost=self._outbox.lost, heaps=tallies)
 
     def _tell(self, kind: str, **fields: object) -> None:
-        _send(self._front, {"kind": kind, **fields})
+        self._outbox.put({"kind": kind, **fields})
 
 
-def _end(listener: Listener, call: Call, outcome: Outcome) -> None:
-    if outcome.passes:
-        listener.let_pass(call)
-    else:
-        listener.answer(call, outcome.number)
-
-
-def _send(front: socket.socket, message: Mapping[str, object]) -> None:
-    """Tell the front, which may be gone."""
+def _name(allocation: Allocation) -> None:
+    """Note whose it is, as far as that can be read."""
     with contextlib.suppress(OSError):
-        front.send(json.dumps(message).encode())
+        allocation.pid = process_of(allocation.tid)
+        with open(f"/proc/{allocation.tid}/comm", "rb") as file:
+            allocation.comm = file.read().removesuffix(b"\n").decode("utf-8", "surrogateescape")
 
 
 def _detach() -> None:
