@@ -60,6 +60,7 @@ VERBS: Final = (
     Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), "content"),
     Verb("events", "tell every allocation and free as it happens", (*_ALWAYS, "json", "filter"), "events"),
     Verb("run", "run a command with its dma-heap calls answered or observed", ("json",), "run"),
+    Verb("export", "write an HTML page or OpenMetrics, or serve that", (*_ALWAYS, "source", "interval"), "export"),
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv"), "doctor"),
     Verb("completion", "print the completion script of a shell", (), "completion"),
 )
