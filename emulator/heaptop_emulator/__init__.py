@@ -1,6 +1,7 @@
 """The emulator: a machine with dma-heaps, in user space. It stands alone and knows nothing of what looks at it.
 
 layout       how a machine is made: RAM, CMA areas, heaps
+layout_text  the same as text: presets, words, TOML
 machine      RAM with its watermark, areas, carve-outs and page pools, over the compiled _buddy and _cma
 cma_area     a CMA area: its ranges, and the movable pages that borrow it or are pinned there
 heap         the system heap and the CMA heap: which pages a buffer gets

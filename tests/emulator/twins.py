@@ -241,6 +241,70 @@ class NaiveCma:
         return tuple(counts)
 
 
+class NaiveArea:
+    """A CMA area, page by page: `taken`, `lent` to movable pages, or `pinned` there; free otherwise."""
+
+    def __init__(self, bases: list[int], counts: list[int], order_per_bit: int) -> None:
+        self.bases = bases
+        self.bits = [NaiveCma(count, base, order_per_bit) for base, count in zip(bases, counts, strict=True)]
+        self.pages = [["free"] * count for count in counts]
+        self.order_per_bit = order_per_bit
+        self.room_elsewhere = 0
+
+    def allocate(self, count_pages: int, align_order: int) -> int | str:
+        """First page frame, or `EBUSY` or `ENOMEM`."""
+        failure = "ENOMEM"
+        step = max(1, (1 << align_order) >> self.order_per_bit)
+        for base, bits, pages in zip(self.bases, self.bits, self.pages, strict=True):
+            start = 0
+            while (bit := bits.allocate(count_pages, align_order, start)) >= 0:
+                window = slice(bit << self.order_per_bit, (bit << self.order_per_bit) + count_pages)
+                if "pinned" in pages[window]:
+                    failure = "EBUSY"
+                elif (moved := pages[window].count("lent")) > self.room_elsewhere:
+                    bits.release(bit, count_pages)
+                    return "ENOMEM"
+                else:
+                    self.room_elsewhere -= moved
+                    pages[window] = ["taken"] * count_pages
+                    return base + window.start
+                bits.release(bit, count_pages)
+                start = bit + step
+        return failure
+
+    def release(self, pfn: int, count_pages: int) -> None:
+        for base, bits, pages in zip(self.bases, self.bits, self.pages, strict=True):
+            if base <= pfn < base + len(pages):
+                bits.release(pfn - base >> self.order_per_bit, count_pages)
+                pages[pfn - base : pfn - base + count_pages] = ["free"] * count_pages
+
+    def lend(self, count_pages: int) -> int:
+        lent = 0
+        for pages in self.pages:
+            for page, state in enumerate(pages):
+                if state == "free" and lent < count_pages:
+                    pages[page] = "lent"
+                    lent += 1
+        return lent
+
+    def pin(self, number: int) -> bool:
+        """Whether it could: a page of a bit that is set is the user's, unless it was pinned before."""
+        for bits, pages in zip(self.bits, self.pages, strict=True):
+            if number < len(pages):
+                if bits.bits[number >> self.order_per_bit] and pages[number] != "pinned":
+                    return False
+                pages[number] = "pinned"
+                return True
+            number -= len(pages)
+        raise ValueError(number)
+
+    def unpin(self, number: int) -> None:
+        for pages in self.pages:
+            if 0 <= number < len(pages) and pages[number] == "pinned":
+                pages[number] = "lent"
+            number -= len(pages)
+
+
 def longest_free(bits: list[bool]) -> int:
     """Length of the longest stretch of False."""
     longest = run = 0
