@@ -6,6 +6,7 @@ import socket
 from heaptop_emulator import linux, wire
 from heaptop_emulator.actor import launch
 from heaptop_emulator.framework import Framework
+from heaptop_emulator.layout_text import parse_layout_file
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.others import heaps_of
 from heaptop_emulator.scenarios import SCENARIOS
@@ -18,12 +19,13 @@ def main() -> None:
     parser.add_argument("scenario", choices=sorted(SCENARIOS))
     parser.add_argument("socket", type=int, help="number of an inherited SOCK_SEQPACKET socket")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--layout", type=parse_layout_file, help="the machine's, as TOML")
     options = parser.parse_args()
     control = socket.socket(fileno=options.socket)
     control.set_inheritable(False)
     actors = launch(SCENARIOS[options.scenario].roles, options.seed)
     linux.name_process("heaptop-emu")
-    machine = Machine()
+    machine = Machine(options.layout)
     framework = Framework(heaps_of(machine))
     world = World(machine, framework, options.scenario, options.seed)
     Server(world, actors, lambda: wire.send(control, wire.encode({}))).serve(control)

@@ -21,6 +21,7 @@ from heaptop_emulator.errors import EmulatorError
 from heaptop_emulator.folder import RuntimeFolder
 from heaptop_emulator.framework import Framework
 from heaptop_emulator.layout import MIB_PAGES, AreaLayout, Layout
+from heaptop_emulator.layout_text import parse_layout_file
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.others import heaps_of
 from heaptop_emulator.scenarios import SCENARIOS
@@ -81,7 +82,7 @@ def _run(folder: RuntimeFolder, setup: Setup, report: _Report, *, is_lasting: bo
     _keep_log(folder)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    machine = Machine(_LAYOUT)
+    machine = Machine(parse_layout_file(setup.layout) if setup.layout else _LAYOUT)
     framework = Framework(heaps_of(machine))
     stop, stop_end = socket.socketpair()
     stop_end.settimeout(0)

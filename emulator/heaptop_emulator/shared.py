@@ -34,10 +34,11 @@ _RESTART: Final = "heaptop emulator stop, and start it again"
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What kind of emulator is wanted."""
+    """What kind of emulator is wanted. `layout` is its machine's, as TOML; the shared emulator's own where empty."""
 
     scenario: str = "idle"
     seed: int = 1
+    layout: str = ""
 
     def to_json(self) -> str:
         """For the command line of the emulator's process, and its journal."""

@@ -212,7 +212,8 @@ class _Translation:
         found = _FDINFO.search(raw) if isinstance(raw, bytes) else None
         if found is None:
             return raw
-        flags = int(found[1], 8) & ~_O_LARGEFILE
+        # A dma-buf has one open file, so one access mode; a buffer that may not be mapped is opened without any here.
+        flags = int(found[1], 8) & ~_O_LARGEFILE & ~os.O_ACCMODE | buffer.access
         return text.fdinfo(buffer, flags=flags, mnt_id=int(found[2]), count=self._counts[buffer.inode])
 
     def _map_line(self, match: re.Match[bytes]) -> bytes:

@@ -57,8 +57,8 @@ class Emulator(Protocol):
 class OwnEmulator:
     """One that is started here, and ends with this object or with this process."""
 
-    def __init__(self, scenario: str, seed: int = 1) -> None:
-        """Start it and wait until the scenario's processes hold their buffers.
+    def __init__(self, scenario: str, seed: int = 1, layout: str = "") -> None:
+        """Start it and wait until the scenario's processes hold their buffers. `layout` is the machine's, as TOML.
 
         Raises:
             UsageError: no such scenario.
@@ -72,7 +72,7 @@ class OwnEmulator:
         self._client = Client(ours)
         with theirs:
             try:
-                self._process = _start(scenario, seed, theirs.fileno())
+                self._process = _start(scenario, seed, layout, theirs.fileno())
             except OSError as error:
                 ours.close()
                 raise SourceError("the emulator cannot be started", str(error), "see `ulimit -u`") from error
@@ -218,10 +218,11 @@ def _wake(client: Client) -> None:
             client.socket.shutdown(socket.SHUT_RDWR)
 
 
-def _start(scenario: str, seed: int, control: int) -> "subprocess.Popen[bytes]":
+def _start(scenario: str, seed: int, layout: str, control: int) -> "subprocess.Popen[bytes]":
     """The emulator's process, in a session of its own: a Ctrl-C meant for heaptop must not end it first."""
+    given = ["--layout", layout] if layout else []
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "heaptop_emulator", "--seed", str(seed), scenario, str(control)],
+        [sys.executable, "-P", "-m", "heaptop_emulator", "--seed", str(seed), *given, scenario, str(control)],
         pass_fds=[control],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
