@@ -6,7 +6,7 @@
 .DELETE_ON_ERROR:
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard emulator/heaptop_emulator/*.px[yd]) $(wildcard heaptop/scan/*.pyx)
+SOURCES := $(wildcard emulator/heaptop_emulator/*.px[yd] heaptop/scan/*.px[yd] heaptop/scan/*.h)
 INPUTS := pyproject.toml constraints.txt tools/prepare.sh $(SOURCES)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 ARGS ?=

@@ -13,6 +13,7 @@ layers skip it by identity.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,7 @@ def nothing() -> Mapping[str, Raw]:
     return MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class FdStat:
+class FdStat(NamedTuple):
     """`stat()` through an fd link. `dev` is (major, minor); `blocks` are 512 bytes each."""
 
     dev: tuple[int, int]
@@ -44,8 +44,7 @@ class FdStat:
     blocks: int
 
 
-@dataclass(frozen=True, slots=True)
-class FdLink:
+class FdLink(NamedTuple):
     """One entry of an fd table: `target` is the raw readlink; `stat` is None where it was not taken.
 
     `link_mode` is lstat's mode of the link itself (0 where not taken): its bits 0400 and 0200 say how the file is open.
@@ -77,12 +76,24 @@ class TaskCapture:
 
 @dataclass(frozen=True, slots=True)
 class ProcessCapture:
-    """One process: `files` by their name below /proc/PID (`comm`, `stat`, `status`, `maps`, `cgroup`, …)."""
+    """One process: `files` by their name below /proc/PID (`comm`, `stat`, `status`, `maps`, `cgroup`, …).
+
+    Where maps was not read whole, `maps.buffers` are its lines of buffers.
+    """
 
     pid: int
     files: Mapping[str, Raw]
     table: FdTable = FdTable()
     tasks: tuple[TaskCapture, ...] = ()
+
+
+class BufferInfo(NamedTuple):
+    """A buffer's fdinfo: that of one descriptor (in the table of thread `tid`, where not None)."""
+
+    pid: int
+    tid: int | None
+    fd: int
+    raw: Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,8 @@ class Capture:
     `processes` are by rising pid: those that hold or may hold a buffer, and those that could not be read.
     `processes_seen` counts all that were looked at, None where a recording does not tell. `off` are the sources that
     were switched off (`heaptop.sources`): their files were never opened. `older` are the files whose text is from an
-    earlier capture, because they are slow to read.
+    earlier capture, because they are slow to read. `infos` has the newest fdinfo of one descriptor of each buffer, by
+    inode, where not that of each descriptor is in its table.
     """
 
     source: str
@@ -113,3 +125,4 @@ class Capture:
     processes_seen: int | None = None
     off: frozenset[str] = frozenset()
     older: Mapping[str, Reading] = field(default_factory=lambda: MappingProxyType({}))
+    infos: Mapping[int, BufferInfo] = field(default_factory=lambda: MappingProxyType({}))

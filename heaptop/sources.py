@@ -25,6 +25,11 @@ SOURCES: Final[Mapping[str, str]] = {
 PROCESSES: Final = frozenset({"fd", "fdinfo", "maps"})
 """Those that are a pass over all processes; without any of them there is none."""
 
+LIBRARY_WORDS: Final = (
+    *(b"/libdmabufheap", b"/libion", b"gralloc", b"/android.hardware.graphics.", b"/libgbm", b"/libdrm"),
+)
+"""What stands in the paths of libraries that buffers are commonly allocated through."""
+
 _PATHS: Final = {
     "sys/kernel/debug/dma_buf/bufinfo": "bufinfo",
     "sys/kernel/dmabuf/buffers": "sysfs-buffers",

@@ -7,6 +7,7 @@ from heaptop.analysis.ownership import Share, shares
 from heaptop.assemble import buffers as joining
 from heaptop.assemble import cma, cma_log, dumps, heaps, limits, processes, system
 from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, Gaps, counted, is_gone
+from heaptop.assemble.infos import InfoReader
 from heaptop.assemble.memo import Last, keep_equal, keep_identical
 from heaptop.assemble.processes import Device, Holding, View
 from heaptop.capture import Capture, ProcessCapture, ReadError
@@ -33,6 +34,7 @@ class Assembler:
         self._nodes: tuple[heaps.Node, ...] = ()
         self._buffers: tuple[Buffer, ...] = ()
         self._lister = joining.Lister()
+        self._infos = InfoReader()
         self._join = Last(self._joined)
         self._names = Last(heaps.HeapNames)
         self._build = Last(self._build_all)
@@ -48,14 +50,15 @@ class Assembler:
         # A live system has no dumps: none of its many files need be looked at.
         dump = dumps.read(capture.files, gaps) if capture.source.startswith("replay:") else dumps.NO_DUMPS
         held = self._join(views)
-        listing = self._lister.read(capture, held, gaps)
+        infos = self._infos.read(capture.infos, gaps)
+        listing = self._lister.read(capture, held, infos, gaps)
         if dump.is_any:
             views = (*views, *dump.views)
             held = _with_dumped(held, dump.holdings)
             listing = replace(listing, dumped=dump.buffers)
         nodes = self._nodes = keep_equal(self._nodes, heaps.nodes(capture, gaps, dump.heap_names))
         names = self._names(nodes)
-        buffers = self._build(held, listing, names)
+        buffers = self._build(held, listing, names, infos)
         exporters = self._exporters(buffers, listing.nameless_rows, names)
         memory = system.memory(capture, gaps)
         if memory.pools_bytes is None and dump.pools_bytes is not None:
@@ -119,10 +122,12 @@ class Assembler:
                 joined.setdefault(inode, []).append(holding)
         return joined
 
-    def _build_all(self, held: joining.Held, listing: joining.Listing, names: heaps.HeapNames) -> tuple[Buffer, ...]:
+    def _build_all(
+        self, held: joining.Held, listing: joining.Listing, names: heaps.HeapNames, infos: joining.Infos
+    ) -> tuple[Buffer, ...]:
         before, self._built = self._built, {}
         for inode in sorted(listing.inodes | held.keys()):
-            parts = listing.parts(inode, held.get(inode, ()), names)
+            parts = listing.parts(inode, held.get(inode, ()), names, infos.get(inode))
             known = before.get(inode)
             if known is None or known[0] != parts:
                 built = joining.build(inode, parts)

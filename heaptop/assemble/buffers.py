@@ -19,6 +19,7 @@ from heaptop.parse import bufinfo, dmabuf_sysfs
 from heaptop.parse.bpf_iter import IterRow
 from heaptop.parse.bufinfo import Bufinfo, Row
 from heaptop.parse.dump import DumpedBuffer
+from heaptop.parse.fdinfo import DmabufFdinfo
 from heaptop.units import text_of
 
 BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
@@ -26,6 +27,8 @@ BUFFERS: Final = "sys/kernel/dmabuf/buffers"
 
 Held = Mapping[int, Sequence[Holding]]
 """How processes hold each buffer, by inode."""
+Infos = Mapping[int, DmabufFdinfo]
+"""The newest fdinfo of each buffer, where it is apart from those of the processes."""
 
 
 @dataclass(slots=True)
@@ -48,6 +51,12 @@ class Parts(NamedTuple):
     listed: IterRow | None = None
     runs: tuple[PageRun, ...] | None = None
     dumped: tuple[Source, DumpedBuffer] | None = None
+    info: DmabufFdinfo | None = None
+
+    @property
+    def newest_info(self) -> DmabufFdinfo | None:
+        """The fdinfo that was read last, as far as that is known."""
+        return self.info or next((holding.info for holding in self.holdings if holding.info is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,9 @@ class Listing:
         """The buffers in any of them."""
         return {*self.bpf.rows, *self.rows, *self.entries, *self.dumped}
 
-    def parts(self, inode: int, holdings: Sequence[Holding], names: HeapNames) -> Parts:
+    def parts(
+        self, inode: int, holdings: Sequence[Holding], names: HeapNames, info: DmabufFdinfo | None = None
+    ) -> Parts:
         """All that is told of one buffer."""
         return Parts(
             holdings=tuple(holdings),
@@ -87,6 +98,7 @@ class Listing:
             listed=self.bpf.rows.get(inode),
             runs=self.bpf.runs.get(inode),
             dumped=self.dumped.get(inode),
+            info=info,
         )
 
 
@@ -101,14 +113,14 @@ class Lister:
         self._text = b""
         self._entries: dict[int, SysfsEntry] = {}
 
-    def read(self, capture: Capture, held: Held, gaps: Gaps) -> Listing:
+    def read(self, capture: Capture, held: Held, infos: Infos, gaps: Gaps) -> Listing:
         """Names that BPF and processes told make bufinfo's rows exact where a name holds newlines."""
         bpf = self._bpf.read(capture.files, gaps)
         self._entries = keep_equal(self._entries, _entries(capture, gaps))
         raw = capture.files.get(BUFINFO)
         if isinstance(raw, bytes):
             raw = self._text = keep_equal(self._text, raw)
-        info = gaps.read(raw, lambda text: self._parse(text, self._names(held, bpf.rows)), "bufinfo")
+        info = gaps.read(raw, lambda text: self._parse(text, self._names(held, bpf.rows, infos)), "bufinfo")
         return self._join(bpf, info, self._entries, BUFINFO in capture.older)
 
 
@@ -162,9 +174,11 @@ def _read_entry(entry: SysfsEntry, file: str, raw: Raw, gaps: Gaps) -> None:
         gaps.tally(f"{{}} below /{BUFFERS} could not be read", "file", str(error))
 
 
-def _known_names(held: Held, listed: Mapping[int, IterRow]) -> dict[int, bytes]:
+def _known_names(held: Held, listed: Mapping[int, IterRow], infos: Infos) -> dict[int, bytes]:
     exact = {inode: row.name for inode, row in listed.items() if row.name is not None and not row.is_pinned}
-    return {inode: name for inode, holdings in held.items() if (name := _known_name(holdings)) is not None} | exact
+    told = {inode: info.name for inode, info in infos.items() if info.name is not None}
+    names = {inode: name for inode, holdings in held.items() if (name := _known_name(holdings)) is not None}
+    return names | told | exact
 
 
 def _known_name(holdings: Iterable[Holding]) -> bytes | None:
@@ -195,7 +209,7 @@ def build(inode: int, parts: Parts) -> Buffer:
     """The buffer that these parts make."""
     holdings, row, entry, listed = parts.holdings, parts.row, parts.entry, parts.listed
     stat = next((holding.stat for holding in holdings if holding.stat is not None), None)
-    info = next((holding.info for holding in holdings if holding.info is not None), None)
+    info = parts.newest_info
     taken = _Taken()
     teller, told = parts.dumped or (Source.DERIVED, None)
     size = taken.first(
@@ -249,10 +263,11 @@ def _runs(dumped: DumpedBuffer | None) -> tuple[PageRun, ...] | None:
 
 def _counts(parts: Parts) -> tuple[tuple[Source, int | None], ...]:
     """BPF and bufinfo are read in one go with each capture, a descriptor's fdinfo perhaps long before the last one: so
-    BPF's count goes first, then bufinfo's where that is in order, and else the smallest, so that no reference is hidden
-    by mistake.
+    BPF's count goes first, then bufinfo's where that is in order, then that of the newest fdinfo, and else the
+    smallest, so that no reference is hidden by mistake.
     """
-    counts = [holding.count for holding in parts.holdings if holding.count is not None]
+    newest = [] if parts.info is None else [parts.info.count]
+    counts = newest or [holding.count for holding in parts.holdings if holding.count is not None]
     fdinfo = (Source.FDINFO, min(counts, default=None))
     row = parts.row
     listed = (Source.BUFINFO, row.count if row is not None and row.count >= 0 else None)
@@ -270,7 +285,7 @@ def _name(taken: _Taken, parts: Parts) -> str | None:
     """
     listed = parts.listed
     pinned = listed.name if listed is not None and listed.is_pinned else None
-    info = next((holding.info for holding in parts.holdings if holding.info is not None), None)
+    info = parts.newest_info
     link = next((holding.link_name for holding in parts.holdings if holding.link_name), None)
     mapped = next((holding.map_name for holding in parts.holdings if holding.map_name), None)
     teller, dumped = parts.dumped or (Source.DERIVED, None)

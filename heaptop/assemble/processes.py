@@ -206,7 +206,10 @@ class _Reader:
 
     def _libraries(self) -> tuple[str, ...] | None:
         """Libraries it allocates through; None where the mappings are not there."""
-        raw = self._maps()
+        raw = self._process.files.get("maps.libraries")
+        if raw == b"":
+            return ()
+        raw = raw or self._maps()
         if not isinstance(raw, bytes) or not raw:
             return None
         try:
@@ -216,7 +219,7 @@ class _Reader:
 
     def _vmas(self) -> tuple[Vma, ...]:
         """All mappings of buffers."""
-        raw = self._maps()
+        raw = self._process.files.get("maps.buffers", self._maps())
         if isinstance(raw, bytes):
             try:
                 found = maps.dmabufs(raw)

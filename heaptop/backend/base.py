@@ -1,6 +1,6 @@
 """What a source of captures must do, and what one that can allocate must do besides."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -45,6 +45,24 @@ class Timeline(Backend, Protocol):
         Raises:
             IndexError: there is no such moment (negative ones neither).
         """
+
+
+@runtime_checkable
+class Attentive(Backend, Protocol):
+    """A backend that leaves out of a capture what takes long, unless it is told to look closely: the flags of each
+    descriptor, the libraries of a process.
+    """
+
+    def attend(self, pids: Iterable[int] | None = None) -> None:
+        """Look closely at these processes (at all, where None is given), from the next capture on."""
+
+    def capture_whole(self) -> Capture:
+        """As `capture`, with every file of every holder in full: for a recording."""
+
+
+def whole_capture(backend: Backend) -> Capture:
+    """The most that a backend can tell in one capture."""
+    return backend.capture_whole() if isinstance(backend, Attentive) else backend.capture()
 
 
 @dataclass(frozen=True, slots=True)

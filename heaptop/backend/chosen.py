@@ -19,6 +19,7 @@ def without(capture: Capture, off: frozenset[str]) -> Capture:
         processes=tuple(_process(process, off) for process in capture.processes) if is_pass else (),
         processes_seen=capture.processes_seen if is_pass else None,
         off=capture.off | off,
+        infos=capture.infos if is_pass and "fdinfo" not in off else MappingProxyType({}),
         older=MappingProxyType({path: seen for path, seen in capture.older.items() if source_of(path) not in off}),
     )
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from heaptop.backend import uapi
 from heaptop.backend.base import Allocation, Content, Way
-from heaptop.capture import Capture, FdTable, ProcessCapture, Raw, ReadError
+from heaptop.capture import Capture, Raw, ReadError
 from heaptop.errors import AllocationError
 from heaptop.scan.files import read_error, read_file
+from heaptop.scan.holders import Holders, PlainHolders, Seen, find_holders
 from heaptop.scan.pace import Paced
 from heaptop.scan.patience import TIMEOUT_S, Patience
 from heaptop.scan.proc import ProcScan, is_dmabuf
-from heaptop.scan.sharing import with_sharing
 from heaptop.sources import PROCESSES, source_of
 from heaptop.units import printable, text_of
 
@@ -67,10 +67,12 @@ class KernelBackend:
         clock: Callable[[], float] = time.time,
         timeout_s: float = TIMEOUT_S,
         off: frozenset[str] = frozenset(),
+        holders: Holders | None = None,
         **places: str,
     ) -> None:
-        """`places` are folders that stand for `proc`, `sys` or `dev` below the root. A read is given up after
-        `timeout_s` without progress (or up to twice as long). Files of the sources that are `off` are never opened.
+        """`holders` is how processes are looked at, where it is not for this backend to choose. `places` are folders
+        that stand for `proc`, `sys` or `dev` below the root. A read is given up after `timeout_s` without progress (or
+        up to twice as long). Files of the sources that are `off` are never opened.
         """
         self._root = root
         self._clock = clock
@@ -78,7 +80,8 @@ class KernelBackend:
         self._off = off
         self._scan = ProcScan(self._path("proc"), off=off)
         self._slow = Paced(self._read, timeout_s)
-        self._processes = Patience(self._scan.process, timeout_s)
+        self._holders = holders or find_holders(self._scan, timeout_s)
+        self._whole = PlainHolders(self._scan, timeout_s)
         is_this_kernel = root == "/" and not places
         self._bpf = _bpf_sources() if is_this_kernel and "bpf" not in off else ()
         self._programs: Patience[BpfSource, dict[str, Raw]] = Patience(lambda bpf: bpf.read(), timeout_s)
@@ -88,8 +91,19 @@ class KernelBackend:
         """As `-b` takes it."""
         return "kernel"
 
+    def attend(self, pids: Iterable[int] | None = None) -> None:
+        """Look closely at these processes (at all, where None is given), from the next capture on."""
+        self._holders.attend(pids)
+
     def capture(self) -> Capture:
         """Take one look: system files first, then every process."""
+        return self._capture(self._holders)
+
+    def capture_whole(self) -> Capture:
+        """As `capture`, with every file of every holder in full."""
+        return self._capture(self._whole)
+
+    def _capture(self, holders: Holders) -> Capture:
         captured_at = self._clock()
         files: dict[str, Raw] = {}
         links: dict[str, bytes] = {}
@@ -110,36 +124,23 @@ class KernelBackend:
             slow += self._wanted(self._pins(_PINS))
         texts, older = self._slow.each(slow)
         files |= texts
-        processes, seen = ((), None) if self._off >= PROCESSES else self._holders(files)
+        seen = None if self._off >= PROCESSES else _look(holders, files)
         return Capture(
             source=self.source,
             captured_at=captured_at,
             files=MappingProxyType(files),
             links=MappingProxyType(links),
-            processes=processes,
-            processes_seen=seen,
+            processes=seen.processes if seen else (),
+            processes_seen=seen.processes_seen if seen else None,
             off=self._off,
             older=MappingProxyType(older),
+            infos=seen.infos if seen else MappingProxyType({}),
         )
 
     def close(self) -> None:
         """Take the BPF programs away; there is nothing else."""
         for bpf in self._bpf:
             bpf.close()
-
-    def _holders(self, files: dict[str, Raw]) -> tuple[tuple[ProcessCapture, ...], int]:
-        """Processes by rising pid, and how many there are. A process whose files hang is one that cannot be read."""
-        try:
-            pids = self._scan.pids()
-        except OSError as error:
-            files["proc"] = ReadError("open", error.errno or errno.EIO)
-            return (), 0
-        found, hanging = self._processes.each(pids)
-        processes = [process for process in found.values() if process is not None]
-        silent = FdTable(error=ReadError("read", errno.ETIMEDOUT))
-        processes += [ProcessCapture(pid, MappingProxyType({}), silent) for pid in hanging]
-        processes.sort(key=lambda process: process.pid)
-        return with_sharing(processes) if self._path("proc") == "/proc" else tuple(processes), len(pids)
 
     def _wanted(self, paths: Iterable[str]) -> list[str]:
         """Those whose source is not switched off."""
@@ -284,6 +285,15 @@ def _bpf_sources() -> "tuple[BpfSource, ...]":
     from heaptop.scan.bpf import BpfSource  # noqa: PLC0415  (it loads much, and few kernels have the iterator)
 
     return (BpfSource(),)
+
+
+def _look(holders: Holders, files: dict[str, Raw]) -> Seen:
+    """All processes; why proc cannot be listed goes to `files`."""
+    try:
+        return holders.look()
+    except OSError as error:
+        files["proc"] = ReadError("open", error.errno or errno.EIO)
+        return Seen((), MappingProxyType({}), 0)
 
 
 def _put(files: dict[str, Raw], path: str, raw: Raw | None) -> None:

@@ -1,12 +1,12 @@
 """Opens the source that the user named, or the one that fits."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from heaptop.backend.base import Backend, ContentReader, Timeline
+from heaptop.backend.base import Attentive, Backend, ContentReader, Timeline, whole_capture
 from heaptop.capture import Capture, Raw
 from heaptop.errors import SourceError, UsageError
 from heaptop.scan.proc import is_dmabuf, is_dmabuf_info
@@ -39,6 +39,15 @@ class ReadOnly:
     def capture(self) -> Capture:
         """The backend's."""
         return self._backend.capture()
+
+    def capture_whole(self) -> Capture:
+        """The backend's, or all that it has."""
+        return whole_capture(self._backend)
+
+    def attend(self, pids: Iterable[int] | None = None) -> None:
+        """The backend's, where it has a use for it."""
+        if isinstance(self._backend, Attentive):
+            self._backend.attend(pids)
 
     def close(self) -> None:
         """The backend's."""
@@ -136,7 +145,11 @@ def _shows_buffers(capture: Capture) -> bool:
     return (
         any(is_dmabuf(link.target) for process in capture.processes for link in process.table.links)
         or any(is_dmabuf_info(_text(raw)) for process in capture.processes for raw in process.table.fdinfo.values())
-        or any(b" /dmabuf:" in _text(process.files.get("maps")) for process in capture.processes)
+        or any(
+            b" /dmabuf:" in _text(process.files.get(name))
+            for process in capture.processes
+            for name in ("maps.buffers", "maps")
+        )
         or any(path.startswith("sys/kernel/dmabuf/buffers/") for path in capture.files)
         or (b"\nTotal " in bufinfo and b"\nTotal 0 objects" not in bufinfo)
         or _text(capture.files.get("bpf/dmabuf_iter")).count(b"\n") > 1

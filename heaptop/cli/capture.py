@@ -5,6 +5,7 @@ from typing import Final
 
 from heaptop import recording
 from heaptop.assemble import assemble
+from heaptop.backend.base import whole_capture
 from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit, narrate, narrate_gaps
 from heaptop.cli.source import opened
@@ -37,7 +38,7 @@ def run(options: Options) -> int:
         RecordingError: the recording cannot be written.
     """
     with opened(options) as backend:
-        capture = backend.capture()
+        capture = whole_capture(backend)
         recording.write(capture, options.path)
     snapshot = assemble(capture)
     narrate(_summary(options.path, snapshot))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from heaptop.assemble import assemble
-from heaptop.backend.base import Backend
+from heaptop.backend.base import Backend, whole_capture
 from heaptop.capture import Capture
 from heaptop.cli.options import Options
 from heaptop.cli.output import emit, look_of
@@ -41,7 +41,7 @@ def run(options: Options) -> int:
     if options.backend == "auto":
         options.backend = "kernel"
     with opened(options) as backend:
-        capture = backend.capture()
+        capture = whole_capture(backend)
         is_kernel = backend.source == "kernel"
         watch = _watch(backend, options.root)
     snapshot = assemble(capture)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.assemble import assemble
-from heaptop.backend.base import Backend
+from heaptop.backend.base import Attentive, Backend
 from heaptop.cli.options import Options
 from heaptop.cli.output import emit, look_of, narrate_gaps
 from heaptop.cli.source import opened
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 TEXT_ORDER: Final[Mapping[str, str]] = {"heaps": "-size", "buffers": "-size", "processes": "-rss", "cma": "name"}
 """How text is sorted where `--sort` says nothing: the largest first. JSON and CSV keep the model's order."""
+
+IN_FULL: Final = frozenset({"buffers", "processes"})
+"""The lists that show the flags of descriptors, and what a process links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ def run(options: Options) -> int:
     verb = options.verb or "buffers"
     chosen = None if options.filter is None else _compiled(options.filter)
     with opened(options) as backend:
+        if verb in IN_FULL and isinstance(backend, Attentive):
+            backend.attend()
         for number, sight in enumerate(_sights(backend, options.interval)):
             shown = shape(sight, verb, chosen, options.sort or _default_order(options, verb))
             emit(render(shown, options, number))

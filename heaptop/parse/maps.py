@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from heaptop.parse.text import error_at
+from heaptop.sources import LIBRARY_WORDS
 
 _LINE = re.compile(
     rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([r-][w-][x-][sp]) ([0-9a-f]{1,16}) ([0-9a-f]{1,8}):([0-9a-f]{1,8}) (\d{1,20})"
@@ -19,7 +20,6 @@ _LINE = re.compile(
 _DMABUF = b"/dmabuf:"
 _DMABUF_ANON = b"anon_inode:dmabuf"
 _IN_BOTH = b"dmabuf"
-_ALLOCATORS = (b"/libdmabufheap", b"/libion", b"gralloc", b"/android.hardware.graphics.", b"/libgbm", b"/libdrm")
 _ALLOCATOR = re.compile(
     rb"/((?:libdmabufheap|libion|(?:lib)?gralloc|android\.hardware\.graphics\.(?:allocator|mapper)|libgbm|libdrm)"
     rb"[^/]*\.so[^/ ]*)(?: \(deleted\))?"
@@ -85,7 +85,7 @@ def allocator_libraries(data: bytes) -> tuple[bytes, ...]:
         ParseError: such a line is not a mapping, or is cut.
     """
     names = set()
-    for word in _ALLOCATORS:
+    for word in LIBRARY_WORDS:
         found = data.find(word)
         while found >= 0:
             vma, end = _vma(data, data.rfind(b"\n", 0, found) + 1)

@@ -287,6 +287,9 @@ def members_of(capture: Capture) -> dict[str, bytes]:
         _put_task(members, process.pid, None, process)
         for task in process.tasks:
             _put_task(members, process.pid, task.tid, task)
+    for info in capture.infos.values():
+        folder = f"proc/{info.pid}" if info.tid is None else f"proc/{info.pid}/task/{info.tid}"
+        _put(members, f"{folder}/fdinfo/{info.fd}", info.raw)
     return members
 
 

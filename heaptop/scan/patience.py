@@ -21,10 +21,15 @@ class Patience(Generic[Key, Value]):
     There is one thread, and one more for each key that hangs. Calls must not overlap.
     """
 
-    def __init__(self, work: Callable[[Key], Value], timeout_s: float = TIMEOUT_S) -> None:
-        """A key is given up once nothing was finished for `timeout_s` (or up to twice as long)."""
+    def __init__(
+        self, work: Callable[[Key], Value], timeout_s: float = TIMEOUT_S, steps: Callable[[], int] = lambda: 0
+    ) -> None:
+        """A key is given up once nothing was finished for `timeout_s` (or up to twice as long). `steps` tells of work
+        that goes on within a key, by a number that grows.
+        """
         self._work = work
         self._timeout_s = timeout_s
+        self._steps = steps
         self._hanging: dict[Key, threading.Thread] = {}
 
     def each(self, keys: Iterable[Key]) -> tuple[dict[Key, Value], tuple[Key, ...]]:
@@ -35,7 +40,7 @@ class Patience(Generic[Key, Value]):
         waiting = [key for key in keys if key not in self._hanging]
         while waiting:
             run = _Run(self._work, waiting)
-            finished = run.wait(self._timeout_s)
+            finished = run.wait(self._timeout_s, self._steps)
             results |= zip(waiting, finished, strict=False)
             if len(finished) == len(waiting):
                 break
@@ -60,11 +65,11 @@ class _Run(Generic[Key, Value]):
         self.thread = threading.Thread(target=self._run, name="heaptop-reader", daemon=True)
         self.thread.start()
 
-    def wait(self, timeout_s: float) -> list[Value]:
+    def wait(self, timeout_s: float, steps: Callable[[], int]) -> list[Value]:
         """What was finished when all was, or when nothing was for `timeout_s`. Raises what `work` raised."""
-        before = -1
-        while not self._is_over.wait(timeout_s) and before != len(self._finished):
-            before = len(self._finished)
+        before = (-1, -1)
+        while not self._is_over.wait(timeout_s) and before != (now := (len(self._finished), steps())):
+            before = now
         with self._lock:
             self._is_given_up = True
         if self._failure is not None:

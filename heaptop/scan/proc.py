@@ -173,6 +173,11 @@ class ProcScan:
         return share_table(one, other) if self.root == "/proc" else None
 
 
+def silent(pid: int) -> ProcessCapture:
+    """A process that gave no answer in time."""
+    return ProcessCapture(pid, MappingProxyType({}), FdTable(error=ReadError("read", errno.ETIMEDOUT)))
+
+
 def scan_processes(
     root: str = "/proc",
     is_buffer: Callable[[bytes], bool] = is_dmabuf,

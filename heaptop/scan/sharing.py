@@ -14,41 +14,107 @@ FD_SHARED: Final = "fd.shared"
 MAPS_SHARED: Final = "maps.shared"
 """Files of a process's capture: the pid, lower than its own, of the process whose table or memory this is as well."""
 
+Sharers = Callable[[Iterable[int], int], dict[int, int]]
+"""Of some processes, those that share FILES or MEMORY with one of a lower pid, and which that is."""
 
-def with_sharing(
-    processes: Sequence[ProcessCapture], sharers_of: Callable[[Iterable[int], int], dict[int, int]] = sharers
-) -> tuple[ProcessCapture, ...]:
+
+def with_sharing(processes: Sequence[ProcessCapture], sharers_of: Sharers = sharers) -> tuple[ProcessCapture, ...]:
     """The processes, with what they share noted. Only those that look alike are compared."""
-    tables = _found(processes, _table, FILES, sharers_of)
-    memories = _found(processes, lambda process: process.files.get("maps") or None, MEMORY, sharers_of)
-    return tuple(_noted(process, tables.get(process.pid), memories.get(process.pid)) for process in processes)
-
-
-def _found(
-    processes: Iterable[ProcessCapture],
-    key: Callable[[ProcessCapture], Hashable],
-    what: int,
-    sharers_of: Callable[[Iterable[int], int], dict[int, int]],
-) -> dict[int, int]:
-    alike: dict[Hashable, list[int]] = {}
+    sharing = Sharing(sharers_of)
     for process in processes:
-        alike.setdefault(key(process), []).append(process.pid)
-    alike.pop(None, None)
-    found: dict[int, int] = {}
-    for pids in alike.values():
-        if len(pids) > 1:
-            found |= sharers_of(pids, what)
-    return found
+        sharing.note(process.pid, process)
+    sharing.settle()
+    return tuple(map(sharing.noted, processes))
 
 
-def _table(process: ProcessCapture) -> Hashable:
+class Sharing:
+    """Who shares what, kept up to date: `note` what is new, then `settle`."""
+
+    def __init__(self, sharers_of: Sharers = sharers) -> None:
+        self._tables = _Alike(FILES, sharers_of)
+        self._memories = _Alike(MEMORY, sharers_of)
+        self._noted: dict[int, tuple[ProcessCapture, tuple[int | None, int | None], ProcessCapture]] = {}
+
+    def note(self, pid: int, process: ProcessCapture | None, table: Hashable | None = None) -> None:
+        """A process as it is now; None where it holds nothing, or has ended. Who shares its fd table has an equal
+        `table`; where that is not given, what is held tells.
+        """
+        self._tables.note(pid, table or (None if process is None else _table(process)))
+        self._memories.note(pid, None if process is None else _memory(process))
+        if process is None:
+            self._noted.pop(pid, None)
+
+    def settle(self) -> None:
+        """Compare those that look alike since something was noted of them."""
+        self._tables.settle()
+        self._memories.settle()
+
+    def together(self, pids: Iterable[int]) -> set[int]:
+        """These processes, and all that share with one of them."""
+        found = set(pids)
+        return found | self._tables.together(found) | self._memories.together(found)
+
+    def noted(self, process: ProcessCapture) -> ProcessCapture:
+        """The process with what it shares noted: the very same object while neither changes."""
+        shared = self._tables.lower.get(process.pid), self._memories.lower.get(process.pid)
+        if shared == (None, None):
+            return process
+        before = self._noted.get(process.pid)
+        if before is not None and before[0] is process and before[1] == shared:
+            return before[2]
+        notes = {name: b"%d\n" % pid for name, pid in zip((FD_SHARED, MAPS_SHARED), shared, strict=True) if pid}
+        noted = replace(process, files=MappingProxyType({**process.files, **notes}))
+        self._noted[process.pid] = process, shared, noted
+        return noted
+
+
+class _Alike:
+    """Processes by what would be equal if they shared it. `lower` says with whom each does."""
+
+    def __init__(self, what: int, sharers_of: Sharers) -> None:
+        self._what = what
+        self._sharers_of = sharers_of
+        self._keys: dict[int, Hashable] = {}
+        self._pids: dict[Hashable, set[int]] = {}
+        self._unsettled: set[Hashable] = set()
+        self.lower: dict[int, int] = {}
+
+    def note(self, pid: int, key: Hashable | None) -> None:
+        before = self._keys.get(pid)
+        if before == key and pid not in self.lower and pid not in self.lower.values():
+            return
+        self._keys.pop(pid, None)
+        if before is not None:
+            self._pids[before].discard(pid)
+            self._unsettled.add(before)
+            self.lower.pop(pid, None)
+        if key is not None:
+            self._keys[pid] = key
+            self._pids.setdefault(key, set()).add(pid)
+            self._unsettled.add(key)
+
+    def settle(self) -> None:
+        for key in self._unsettled:
+            pids = self._pids[key]
+            for pid in pids:
+                self.lower.pop(pid, None)
+            if len(pids) > 1:
+                self.lower |= self._sharers_of(pids, self._what)
+            elif not pids:
+                del self._pids[key]
+        self._unsettled.clear()
+
+    def together(self, pids: set[int]) -> set[int]:
+        firsts = {self.lower.get(pid, pid) for pid in pids}
+        return {pid for pid, first in self.lower.items() if first in firsts} | (firsts & set(self.lower.values()))
+
+
+def _table(process: ProcessCapture) -> Hashable | None:
     """The descriptors that are buffers; None where there is none."""
     held = tuple((link.fd, link.stat.inode) for link in process.table.links if link.stat is not None)
     return held or tuple(process.table.fdinfo) or None
 
 
-def _noted(process: ProcessCapture, table: int | None, memory: int | None) -> ProcessCapture:
-    if table is None and memory is None:
-        return process
-    notes = {name: b"%d\n" % pid for name, pid in ((FD_SHARED, table), (MAPS_SHARED, memory)) if pid is not None}
-    return replace(process, files=MappingProxyType({**process.files, **notes}))
+def _memory(process: ProcessCapture) -> Hashable | None:
+    """The text of its mappings; None where there are none of buffers."""
+    return process.files.get("maps.buffers") or process.files.get("maps") or None

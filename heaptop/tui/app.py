@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from heaptop import recording
 from heaptop.analysis.events import as_buffer
-from heaptop.backend.base import Backend, ContentReader, FdAt
+from heaptop.backend.base import Backend, ContentReader, FdAt, whole_capture
 from heaptop.errors import HeaptopError
 from heaptop.model import Buffer, Process, ProcessId
 from heaptop.session import ways_to
@@ -133,7 +133,7 @@ class HeaptopApp(ShellApp):
 
     async def _write(self, path: str) -> None:
         try:
-            await asyncio.wrap_future(self.submit(lambda backend: recording.write(backend.capture(), path)))
+            await asyncio.wrap_future(self.submit(lambda backend: recording.write(whole_capture(backend), path)))
         except HeaptopError as error:
             self.say(str(error), severity="error")
         else:

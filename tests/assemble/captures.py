@@ -49,7 +49,7 @@ def each_table(capture: Capture, change: Callable[[FdTable], FdTable]) -> Captur
 
 
 def without_stat(table: FdTable) -> FdTable:
-    return replace(table, links=tuple(replace(link, stat=None) for link in table.links))
+    return replace(table, links=tuple(link._replace(stat=None) for link in table.links))
 
 
 def without_fdinfo(table: FdTable) -> FdTable:

@@ -37,7 +37,7 @@ def spoil(raw: Raw, rng: random.Random) -> Raw:
 
 def spoil_table(table: FdTable, rng: random.Random, share: float) -> FdTable:
     links = [
-        replace(link, stat=None) if rng.random() < share else link for link in table.links if rng.random() >= share / 2
+        link._replace(stat=None) if rng.random() < share else link for link in table.links if rng.random() >= share / 2
     ]
     fdinfo = {fd: spoil(raw, rng) if rng.random() < share else raw for fd, raw in table.fdinfo.items()}
     error = ReadError("readdir", rng.choice(ERRORS)) if rng.random() < share / 4 else table.error

@@ -17,7 +17,8 @@ from heaptop.backend.base import Allocator, Backend
 from heaptop.backend.kernel import KernelAllocator, KernelBackend
 from heaptop.capture import Capture, ProcessCapture, ReadError
 from heaptop.errors import AllocationError, UsageError
-from heaptop.scan.proc import is_dmabuf
+from heaptop.scan.holders import PlainHolders
+from heaptop.scan.proc import ProcScan, is_dmabuf
 from tests.support import archive
 
 DEBUGFS = "sys/kernel/debug"
@@ -168,10 +169,9 @@ def holder() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_this_machine(holder: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = KernelBackend()
-    scan = replace(backend._scan, is_buffer=lambda link: b"heaptop-kernel-test" in link)
-    monkeypatch.setattr(backend._processes, "_work", scan.process)
+def test_this_machine(holder: subprocess.Popen[bytes]) -> None:
+    scan = ProcScan(is_buffer=lambda link: b"heaptop-kernel-test" in link)
+    backend = KernelBackend(holders=PlainHolders(scan))
     seen = backend.capture()
     assert seen.files["proc/sys/kernel/osrelease"] == f"{os.uname().release}\n".encode()
     assert seen.captured_at is not None
@@ -187,7 +187,8 @@ def test_a_file_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
     put(tmp_path / BITMAP, b"text")
     (tmp_path / "proc/7").mkdir(parents=True)
     (tmp_path / "proc/8").mkdir()
-    backend = KernelBackend(str(tmp_path), timeout_s=0.05)
+    holders = PlainHolders(ProcScan(str(tmp_path / "proc")), 0.05)
+    backend = KernelBackend(str(tmp_path), timeout_s=0.05, holders=holders)
     real = backend._slow._read
 
     def stuck(path: str) -> object:
@@ -201,7 +202,7 @@ def test_a_file_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
         return ProcessCapture(pid, {}) if pid == 8 else None
 
     monkeypatch.setattr(backend._slow, "_read", stuck)
-    monkeypatch.setattr(backend._processes, "_work", stuck_process)
+    monkeypatch.setattr(holders._patience, "_work", stuck_process)
     for _ in range(3):
         seen = backend.capture()
         assert seen.files[BUFINFO] == ReadError("read", errno.ETIMEDOUT)

@@ -1,0 +1,9 @@
+class Reader:
+    steps: int
+
+class Infos(Reader):
+    count: int
+    is_done: bool
+    def __init__(self, root: str, wanted: list[tuple[int, int, int, int]]) -> None: ...
+    def run(self) -> None: ...
+    def found(self) -> list[bytes | int]: ...

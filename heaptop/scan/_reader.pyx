@@ -1,0 +1,150 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Reading many of the kernel's files in one go, the interpreter let go, into one piece of memory."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.errno cimport EFBIG, EINTR, ENOENT, errno
+from libc.stdint cimport uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, realloc, strtoull
+from libc.string cimport memcpy
+
+from heaptop.scan._linux cimport (
+    O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, close, find, open, openat, read, stat_quietly, statx,
+)
+
+cdef enum:
+    CHUNK_BYTES = 16 << 10
+    FILE_BYTES_MAX = 64 << 20
+
+
+cdef class Reader:
+    """Files below one folder. While something hangs, another thread sees by `steps` that nothing moves."""
+
+    def __cinit__(self, str root, *_, **__):
+        self.root = open(root.encode("utf-8", "surrogateescape"), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if self.root < 0:
+            raise OSError(errno, "cannot be opened", root)
+
+    def __dealloc__(self):
+        if self.root > 0:
+            close(self.root)
+        free(self.text)
+
+    cdef void read_file(self, const char *path, Text *text) noexcept nogil:
+        self.read_at(self.root, path, text)
+
+    cdef void read_at(self, int folder, const char *path, Text *text) noexcept nogil:
+        cdef int file = openat(folder, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        if file < 0:
+            text.error = errno
+            return
+        self.read_open(file, text)
+        close(file)
+
+    cdef void read_open(self, int file, Text *text) noexcept nogil:
+        """All that is left of an open file."""
+        cdef long count
+        text.at, text.length, text.error = self.text_bytes, 0, 0
+        while self.make_room(CHUNK_BYTES) and text.length < FILE_BYTES_MAX:
+            count = read(file, self.text + self.text_bytes, CHUNK_BYTES)
+            self.steps += 1
+            if count > 0:
+                self.text_bytes += count
+                text.length += count
+            elif count == 0:
+                return
+            elif errno != EINTR:
+                text.error = errno
+                return
+        text.error = EFBIG
+
+    cdef void keep(self, const char *bytes, size_t length, Text *text) noexcept nogil:
+        text.at, text.length, text.error = self.text_bytes, length, 0
+        if self.make_room(length):
+            memcpy(self.text + self.text_bytes, bytes, length)
+            self.text_bytes += length
+
+    cdef bint make_room(self, size_t length) noexcept nogil:
+        cdef char *larger
+        cdef size_t room
+        if self.text_bytes + length > self.text_room:
+            room = max(self.text_room * 2, self.text_bytes + length, CHUNK_BYTES)
+            larger = <char *>realloc(self.text, room)
+            if larger == NULL:
+                self.is_out_of_memory = True
+                return False
+            self.text, self.text_room = larger, room
+        return True
+
+    cdef object value(self, Text *text):
+        if text.error:
+            return text.error
+        return PyBytes_FromStringAndSize(self.text + text.at, text.length)
+
+
+
+cdef struct Wanted:
+    int pid, tid, fd
+    uint64_t inode
+    Text text
+
+
+cdef class Infos(Reader):
+    """The fdinfo of some descriptors: `run`, then `found`."""
+
+    cdef Wanted *wanted
+    cdef readonly Py_ssize_t count
+    cdef readonly bint is_done
+
+    def __cinit__(self, str root, list wanted):
+        """`wanted` are (pid, tid or 0, fd, inode of the file that is expected there)."""
+        cdef Py_ssize_t i
+        self.count = len(wanted)
+        self.wanted = <Wanted *>calloc(max(1, self.count), sizeof(Wanted))
+        if self.wanted == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            self.wanted[i].pid, self.wanted[i].tid, self.wanted[i].fd, self.wanted[i].inode = wanted[i]
+
+    def __dealloc__(self):
+        free(self.wanted)
+
+    def run(self):
+        """Read all of them."""
+        cdef Py_ssize_t i
+        with nogil:
+            for i in range(self.count):
+                self.read_info(&self.wanted[i])
+        self.is_done = True
+        if self.is_out_of_memory:
+            raise MemoryError
+
+    cdef void read_info(self, Wanted *wanted) noexcept nogil:
+        cdef char path[96]
+        cdef statx stat
+        cdef const char *inode
+        cdef bint is_other
+        describe(path, wanted, "fdinfo")
+        self.read_at(self.root, path, &wanted.text)
+        if wanted.text.error:
+            return
+        inode = <const char *>find(self.text + wanted.text.at, wanted.text.length, "\nino:\t", 6)  # 5.14 on
+        if inode != NULL:
+            is_other = strtoull(inode + 6, NULL, 10) != wanted.inode
+        else:
+            describe(path, wanted, "fd")
+            is_other = stat_quietly(self.root, path, &stat) != 0 or stat.stx_ino != wanted.inode
+        if is_other:
+            wanted.text.error = ENOENT
+
+    def found(self):
+        """Each text, or the errno; ENOENT also where the descriptor is another file's by now."""
+        cdef Py_ssize_t i
+        return [self.value(&self.wanted[i].text) for i in range(self.count)]
+
+
+cdef void describe(char *path, Wanted *wanted, const char *folder) noexcept nogil:
+    if wanted.tid:
+        snprintf(path, 96, "%d/task/%d/%s/%d", wanted.pid, wanted.tid, folder, wanted.fd)
+    else:
+        snprintf(path, 96, "%d/%s/%d", wanted.pid, folder, wanted.fd)

@@ -1,0 +1,189 @@
+"""Processes that change at random, looked at after every step by a scan that remembers and by one that does not.
+
+`python -m tests.scan.churn [STEPS [SEED]]` (10,000 steps without) says where the two differ first.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import MappingProxyType
+from typing import Self
+
+from heaptop.assemble import Assembler
+from heaptop.capture import Capture
+from heaptop.model import Snapshot
+from heaptop.scan.chunks import Chunks
+from heaptop.scan.holders import Holders
+from heaptop.scan.incremental import IncrementalScan, Rounds
+from heaptop.scan.proc import ProcScan
+
+PREFIX = b"/memfd:dmabuf-"
+ACTOR = Path(__file__).with_name("actor.py")
+ACTORS_MAX = 8
+STEPS = 10_000
+VERBS = {
+    "new": 8,
+    "dup": 6,
+    "dup_far": 2,
+    "inherit": 3,
+    "close": 9,
+    "map": 6,
+    "map_private": 2,
+    "unmap": 5,
+    "give": 8,
+    "rename": 2,
+    "fork": 3,
+    "share": 2,
+    "thread": 1,
+    "exec": 3,
+    "exit": 4,
+    "nothing": 2,
+}
+NOTHING_ROUND = Rounds(0, 0, 0)
+"""What did not run is not looked at: luck must not hide a mistake."""
+
+
+@dataclass
+class Actor:
+    pid: int
+    control: socket.socket
+    process: subprocess.Popen[bytes] | None = None
+
+    def tell(self, command: str, *fds: int) -> str:
+        socket.send_fds(self.control, [command.encode()], fds)
+        return self.control.recv(64).decode()
+
+    def close(self) -> None:
+        self.control.close()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Churn:
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.actors: list[Actor] = []
+        self.steps: list[str] = []
+
+    def __enter__(self) -> Self:
+        for _ in range(3):
+            self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for actor in self.actors:
+            actor.close()
+
+    def start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(ACTOR), str(theirs.fileno())], pass_fds=[theirs.fileno()]
+            )
+        actor = Actor(process.pid, ours, process)
+        assert actor.tell("hello") == str(actor.pid)
+        self.actors.append(actor)
+
+    def pids(self) -> list[int]:
+        return sorted(actor.pid for actor in self.actors)
+
+    def step(self) -> None:
+        verb = self.random.choices(list(VERBS), list(VERBS.values()))[0]
+        actor = self.random.choice(self.actors)
+        number = self.random.randrange(1000)
+        self.steps.append(f"{actor.pid}: {verb} {number}")
+        match verb:
+            case "nothing":
+                pass
+            case "give":
+                self.give(actor, self.random.choice(self.actors), number)
+            case "fork" | "share":
+                if len(self.actors) < ACTORS_MAX:
+                    self.split(actor, verb)
+            case "exec":
+                actor.tell("exec")
+                actor.tell("hello")  # the new program answers
+            case "exit":
+                self.end(actor)
+            case _:
+                actor.tell(f"{verb} {number}")
+
+    def give(self, actor: Actor, to: Actor, number: int) -> None:
+        if actor is not to and actor.tell(f"give {number}", to.control.fileno()) == "given":
+            assert to.control.recv(64) == b"ok"
+
+    def split(self, actor: Actor, verb: str) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            actor.tell(verb, theirs.fileno())
+        child = Actor(0, ours)
+        child.pid = int(child.tell("hello"))
+        self.actors.append(child)
+
+    def end(self, actor: Actor) -> None:
+        self.actors.remove(actor)
+        actor.control.send(b"exit")
+        while Path(f"/proc/{actor.pid}/task/{actor.pid}/fd/0").is_symlink():
+            pass  # it is ended, not yet gone
+        actor.close()
+        if len(self.actors) < 3:
+            self.start()
+
+
+def scan_of(running: Churn, *, closely: bool = False, **ways: bool) -> Holders:
+    chunks = Chunks(
+        ProcScan(is_buffer=lambda link: link.startswith(PREFIX)), prefixes=(PREFIX,), stand_ins=True, **ways
+    )
+    scan = IncrementalScan(chunks, running.pids, rounds=NOTHING_ROUND)
+    if closely:
+        scan.attend()
+    return scan
+
+
+def snapshot_of(scan: Holders, assembler: Assembler) -> Snapshot:
+    seen = scan.look()
+    nothing: Mapping[str, bytes] = MappingProxyType({})
+    return assembler.assemble(
+        Capture("kernel", 0.0, nothing, nothing, seen.processes, seen.processes_seen, infos=seen.infos)
+    )
+
+
+def differences(one: Snapshot, other: Snapshot) -> list[str]:
+    found = []
+    for name in ("buffers", "processes", "exporters", "gaps"):
+        ours, theirs = getattr(one, name), getattr(other, name)
+        if ours != theirs:
+            pairs = zip(ours, theirs, strict=False)
+            first = next(((a, b) for a, b in pairs if a != b), (ours[len(theirs) :], theirs[len(ours) :]))
+            found.append(f"{name}:\n  {first[0]}\n  {first[1]}")
+    return found
+
+
+def run(steps: int, seed: int, *, closely: bool = False, **ways: bool) -> list[str]:
+    """Differences after the first step that has any, with what was done before."""
+    with Churn(seed) as running:
+        scan, assembler = scan_of(running, closely=closely, **ways), Assembler()
+        for _ in range(steps):
+            running.step()
+            whole = snapshot_of(scan_of(running, closely=closely, **ways), Assembler())
+            found = differences(snapshot_of(scan, assembler), whole)
+            if found:
+                return [*running.steps[-5:], *found]
+    return []
+
+
+def main(arguments: list[str]) -> int:
+    steps, seed = (*map(int, arguments), *(STEPS, os.getpid())[len(arguments) :])
+    found = run(steps, seed)
+    sys.stdout.write("\n".join(found or [f"{steps} steps from seed {seed}: incremental is equal to full"]) + "\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""The scan that remembers sees what one that does not sees, after every step of processes that change at random.
+
+Few steps here; `python -m tests.scan.churn` takes 10,000.
+"""
+
+import pytest
+
+pytest.importorskip("heaptop.scan._scan")
+
+from tests.scan.churn import run
+
+
+@pytest.mark.parametrize(
+    ("seed", "closely", "ways"),
+    [(11, False, {}), (12, True, {}), (13, False, {"asks": False}), (14, True, {"asks": False, "probes": False})],
+)
+def test_equal_to_full(seed: int, closely: bool, ways: dict[str, bool]) -> None:
+    assert run(120, seed, closely=closely, **ways) == []
