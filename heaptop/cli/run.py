@@ -93,9 +93,11 @@ def run(options: Options) -> int:
         CommandError: it cannot be run.
     """
     from heaptop.cli.run_report import Report
-    from heaptop.trace.supervise import observe
+    from heaptop.trace.supervise import launch, observe
     from heaptop.trace.supervise.front import Front
 
+    if launch.is_supervised():
+        return _run_inside(options)
     heaps = observe.heaps_here()
     if options.observe and not heaps:
         raise SourceError("this kernel has no dma-heap to observe", remedy="leave --observe out, or take --emulate")
@@ -105,6 +107,29 @@ def run(options: Options) -> int:
         job, started = _emulating(options)
     with Report(options, started) as report:
         return Front(job, narrate, report.hear).run()
+
+
+def _run_inside(options: Options) -> int:
+    """Under another `heaptop run`, which answers for all that runs in it: be the command.
+
+    Raises:
+        SourceError: something is asked for that only the outer one could do.
+        CommandError: it cannot be run.
+    """
+    from heaptop.trace.supervise.launch import execute
+    from heaptop.trace.supervise.refusal import CommandError
+
+    here = Options(command=options.command, emulate=options.emulate, quiet=options.quiet)
+    if any(getattr(options, name) != getattr(here, name) for name in vars(options).keys() - {"verb"}):
+        raise SourceError(
+            "heaptop run inside heaptop run", "the outer one answers", "give these options to the outer one"
+        )
+    if not options.quiet:
+        narrate("heaptop: this is inside another heaptop run, which answers")
+    try:
+        execute(options.command, frozenset())
+    except OSError as error:
+        raise CommandError(options.command[0], error.errno or 0) from error
 
 
 def _observing(options: Options, heaps: Mapping[int, str]) -> tuple["Job", str]:

@@ -16,6 +16,7 @@ from heaptop.trace.supervise.libc import LIBC, Machine, checked
 MESSAGE_BYTES_MAX: Final = 1 << 16
 DEV_LABEL: Final = "heaptop-dev"
 """What /proc/self/mountinfo shows as the source of such a /dev."""
+_LABELLED: Final = b" - tmpfs " + DEV_LABEL.encode() + b" "
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
 _MS_NOSUID, _MS_BIND, _MS_REC, _MS_SLAVE = 2, 4096, 16384, 1 << 19
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -64,7 +65,7 @@ def become(plan: Plan, supervisor: socket.socket) -> NoReturn:
         socket.send_fds(supervisor, [json.dumps(hello).encode()], [listener])
         os.close(listener)
         if supervisor.recv(1):
-            _exec(plan)
+            execute(plan.command, plan.signals)
     except StageError as failed:
         _tell(supervisor, {"failed": failed.stage, "errno": failed.error.errno, "call": failed.error.filename})
     except FileNotFoundError as error:
@@ -88,14 +89,25 @@ def _tell(supervisor: socket.socket, message: dict[str, object]) -> None:
         supervisor.send(json.dumps(message).encode())
 
 
-def _exec(plan: Plan) -> None:
+def is_supervised() -> bool:
+    """Whether this process is in a /dev that such a launch has made."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        return any(_LABELLED in line for line in file)
+
+
+def execute(command: Sequence[str], blocked: frozenset[int]) -> NoReturn:
+    """Become a program, as if nothing of Python had been before; `blocked` are the signals it is to start with.
+
+    Raises:
+        OSError: it cannot be run.
+    """
     for number in _RESTORED:
         signal.signal(number, signal.SIG_DFL)
     for handled in signal.valid_signals():
         if callable(signal.getsignal(handled)):
             signal.signal(handled, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, plan.signals)
-    os.execvpe(plan.command[0], plan.command, _environment())
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    os.execvpe(command[0], tuple(command), _environment())
 
 
 def _environment() -> dict[bytes, bytes]:

@@ -1,9 +1,12 @@
 """The memory of another process, as far as its own mappings allow (process_vm_readv(2))."""
 
+import contextlib
 import ctypes
 import errno
 import os
 import platform
+import re
+from collections.abc import Iterator
 from typing import Final
 
 from heaptop.trace.supervise.libc import LIBC
@@ -17,6 +20,8 @@ _ADDRESS_MASK: Final = (1 << 56) - 1 if platform.machine() == "aarch64" else (1 
 class _Piece(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
+
+_MAPPING: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (..)")
 
 _ARGUMENTS: Final = (
     *(ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong),
@@ -38,8 +43,9 @@ def read(tid: int, address: int, count_bytes: int) -> bytes:
     """
     if not count_bytes:
         return b""
-    _transfer(LIBC.process_vm_readv, tid, address, count_bytes)
-    return ctypes.string_at(_address, count_bytes)
+    if _transfer(LIBC.process_vm_readv, tid, address, count_bytes):
+        return ctypes.string_at(_address, count_bytes)
+    return read_file(tid, address, count_bytes)
 
 
 def write(tid: int, address: int, raw: bytes) -> None:
@@ -50,7 +56,8 @@ def write(tid: int, address: int, raw: bytes) -> None:
     """
     if raw:
         ctypes.memmove(_address, raw, len(raw))
-        _transfer(LIBC.process_vm_writev, tid, address, len(raw))
+        if not _transfer(LIBC.process_vm_writev, tid, address, len(raw)):
+            write_file(tid, address, raw)
 
 
 def read_string(tid: int, address: int, count_bytes: int) -> bytes:
@@ -78,10 +85,56 @@ def process_of(tid: int) -> int:
         return next(int(line.split()[1]) for line in status if line.startswith(b"Tgid:"))
 
 
-def _transfer(call: "ctypes._NamedFuncPointer", tid: int, address: int, count_bytes: int) -> None:
+def _transfer(call: "ctypes._NamedFuncPointer", tid: int, address: int, count_bytes: int) -> bool:
+    """Whether it was moved; False where the kernel has no such call (CONFIG_CROSS_MEMORY_ATTACH)."""
     _here.length = _there.length = count_bytes
     _there.base = address & _ADDRESS_MASK
     moved = call(tid, _here_at, 1, _there_at, 1, 0)
-    if moved != count_bytes:
-        number = ctypes.get_errno() if moved < 0 else errno.EFAULT
-        raise OSError(number, os.strerror(number))
+    if moved == count_bytes:
+        return True
+    number = ctypes.get_errno() if moved < 0 else errno.EFAULT
+    if number == errno.ENOSYS:
+        return False
+    raise _error(number)
+
+
+def read_file(tid: int, address: int, count_bytes: int) -> bytes:
+    """As `read`, by /proc/TID/mem, which would also read where the process itself may not."""
+    at = _mapped(tid, address, count_bytes, b"r")
+    with _memory_file(tid, os.O_RDONLY) as fd:
+        return os.pread(fd, count_bytes, at)
+
+
+def write_file(tid: int, address: int, raw: bytes) -> None:
+    """As `write`, likewise."""
+    at = _mapped(tid, address, len(raw), b"w")
+    with _memory_file(tid, os.O_WRONLY) as fd:
+        os.pwrite(fd, raw, at)
+
+
+def _mapped(tid: int, address: int, count_bytes: int, right: bytes) -> int:
+    """The address, all of whose bytes are mapped with that right; else EFAULT."""
+    start = at = address & _ADDRESS_MASK
+    with open(f"/proc/{tid}/maps", "rb") as maps:
+        for match in filter(None, map(_MAPPING.match, maps)):
+            if int(match[1], 16) <= at < int(match[2], 16) and right in match[3]:
+                at = int(match[2], 16)
+                if at >= start + count_bytes:
+                    return start
+    raise _error(errno.EFAULT)
+
+
+@contextlib.contextmanager
+def _memory_file(tid: int, access: int) -> Iterator[int]:
+    """/proc/TID/mem. A page that is not there after all (EIO) is EFAULT."""
+    fd = os.open(f"/proc/{tid}/mem", access | os.O_CLOEXEC)
+    try:
+        yield fd
+    except OSError as error:
+        raise _error(errno.EFAULT if error.errno == errno.EIO else error.errno or errno.EIO) from error
+    finally:
+        os.close(fd)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
