@@ -94,14 +94,18 @@ class Framework:
             os.ftruncate(created, size_bytes)
             fcntl.fcntl(created, fcntl.F_ADD_SEALS, _SEALS if heap.can_map else _SEALS | fcntl.F_SEAL_WRITE)
             watch = self.releases.watch(created)
-            # A second open file of the same inode, since memfd_create's own is always O_RDWR.
+            # Else a second open file of the same inode, since memfd_create's own is always O_RDWR.
             mode = access if heap.can_map else os.O_ACCMODE
+            if mode == os.O_RDWR:
+                opened, created = created, -1
+                return opened, watch
             opened = os.open(f"/proc/self/fd/{created}", mode | os.O_CLOEXEC)
             if not heap.can_map:
                 os.fchmod(created, 0)
             return opened, watch
         finally:
-            os.close(created)
+            if created >= 0:
+                os.close(created)
 
     def set_name(self, inode: int, name: bytes) -> None:
         """DMA_BUF_SET_NAME (dma_buf_set_name): at most 31 bytes, cut at the first NUL as a C string is.

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from heaptop_emulator import linux, wire
+from heaptop_emulator import linux, packed, wire
 from heaptop_emulator.actor import ActorProcess
 from heaptop_emulator.clients import Clients, Connection
 from heaptop_emulator.door import Door
@@ -194,7 +194,7 @@ class Server:
             return
         except OSError as error:
             answer = {"errno": error.errno or errno.EIO}
-        self._reply(client, answer, fd)
+        self._reply(client, packed.answer(answer) if raw.startswith(packed.REQUEST) else wire.encode(answer), fd)
 
     def _leave(self, client: Connection) -> None:
         """Part with a client. The last one for whom this goes on sees its connection end when this has."""
@@ -205,10 +205,10 @@ class Server:
         else:
             client.socket.close()
 
-    def _reply(self, client: Connection, answer: dict[str, object], fd: int | None) -> None:
+    def _reply(self, client: Connection, answer: bytes, fd: int | None) -> None:
         """Send, and keep nothing: a client that leaves its answers lying would hold buffers nobody sees."""
         try:
-            wire.send(client.socket, wire.encode(answer), fd)
+            wire.send(client.socket, answer, fd)
         except OSError:
             self._drop(client)
         finally:

@@ -12,7 +12,8 @@
                                                   lived for, once that has ended
     stop                                      ->  errno, and the end of the connection once the emulator has ended
 
-Byte strings are written as latin-1. A message that is none of these ends the connection.
+`alloc` without a name may also be packed (packed.py), and is then answered alike. Byte strings are written as latin-1.
+A message that is none of these ends the connection.
 """
 
 import errno
@@ -23,6 +24,8 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
+
+from heaptop_emulator import packed
 
 PROTOCOL: Final = 1
 """Rises when an older client could not understand the answers."""
@@ -146,11 +149,11 @@ class Message:
     """A received message, whose fields are checked as they are read."""
 
     def __init__(self, raw: bytes) -> None:
-        """ProtocolError where it is not one JSON object of at most MESSAGE_BYTES_MAX bytes."""
+        """ProtocolError where it is neither one JSON object nor packed, or has more than MESSAGE_BYTES_MAX bytes."""
         if len(raw) > MESSAGE_BYTES_MAX:
             raise ProtocolError("message too long")
         try:
-            fields = json.loads(raw)
+            fields = packed.fields(raw) or json.loads(raw)
         except (ValueError, RecursionError) as error:
             raise ProtocolError("not JSON") from error
         if not isinstance(fields, dict):
@@ -228,11 +231,15 @@ class Client:
 
         `on_behalf_of` is the thread that the emulator's events then name.
         """
-        request = {"op": "alloc", "heap": heap, "len": length, "fd_flags": fd_flags, "heap_flags": heap_flags}
-        answer, fd = self._ask({**request, "name": name, "pid": on_behalf_of})
+        if name is None:
+            answer, fd = self._exchange(packed.request(heap, length, fd_flags, heap_flags, on_behalf_of or 0))
+        else:
+            request = {"op": "alloc", "heap": heap, "len": length, "fd_flags": fd_flags, "heap_flags": heap_flags}
+            answer, fd = self._ask({**request, "name": name, "pid": on_behalf_of})
         if fd is None:
             raise OSError(errno.EMFILE, "the descriptor was lost: too many open files here")
-        os.set_inheritable(fd, not fd_flags & os.O_CLOEXEC)
+        if not fd_flags & os.O_CLOEXEC:
+            os.set_inheritable(fd, True)  # noqa: FBT003
         return Given(fd, answer.number("inode"), answer.number("size_bytes"))
 
     def set_name(self, inode: int, name: bytes) -> None:
@@ -290,7 +297,9 @@ class Client:
             return file.read()
 
     def _ask(self, request: Mapping[str, object]) -> tuple[Message, int | None]:
-        raw = encode(request)
+        return self._exchange(encode(request))
+
+    def _exchange(self, raw: bytes) -> tuple[Message, int | None]:
         if len(raw) > MESSAGE_BYTES_MAX:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         send(self.socket, raw)
