@@ -19,6 +19,7 @@ from heaptop.analysis.suspects import NO_GROWTH, Growth, growth_of
 from heaptop.assemble import Assembler
 from heaptop.assemble.gaps import REFUSED
 from heaptop.backend.base import Backend, FdAt, MapAt, Timeline, Way
+from heaptop.capture import Capture
 from heaptop.errors import UsageError
 from heaptop.model import Buffer, Event, Gap, ProcessId, Snapshot
 
@@ -121,6 +122,8 @@ class Session:
         self._snapshot: Snapshot | None = None
         self._mark: Mark | None = None
         self._refused_at_first: frozenset[str] = frozenset()
+        self.observer: Callable[[Capture, Update], None] | None = None
+        """Is shown each capture and what came of it: who records."""
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -150,12 +153,12 @@ class Session:
         now = self._now(snapshot)
         if before is None or other_boot(before, snapshot):
             self._memory = _Memory()
-            self._memory.begin(snapshot, now)
+            self._memory.begin(snapshot, now, self.known_before())
             self._growing.begin(snapshot, now)
         else:
             self._memory.follow(snapshot, delta, now)
             self._growing.follow(snapshot, delta, now)
-        return Update(
+        update = Update(
             snapshot=snapshot,
             delta=delta,
             since_mark=None if self._mark is None else diff(self._mark.snapshot, snapshot),
@@ -165,6 +168,9 @@ class Session:
             lost=self._lost(snapshot),
             growth=self._growing.lately(),
         )
+        if self.observer is not None:
+            self.observer(capture, update)
+        return update
 
     def growth(self) -> Growth:
         """The judgement of all classes, as of the newest look."""
@@ -173,6 +179,15 @@ class Session:
     def note_events(self, events: Iterable[Event]) -> None:
         """Learn from live events where buffers lie; the next refresh has it."""
         self._places.note(events)
+
+    def known_before(self) -> Mapping[int, float]:
+        """When buffers had been first seen before the first look, by inode: nothing is known here."""
+        return {}
+
+    def restart(self) -> None:
+        """Let the next refresh be a first look. The mark stays, and numbers go on, with one left out."""
+        self._snapshot = None
+        self._number += 1
 
     def _lost(self, snapshot: Snapshot) -> tuple[Gap, ...]:
         refused = {gap: _COUNT.sub("", gap.what) for gap in snapshot.gaps if gap.why == REFUSED}
@@ -267,9 +282,9 @@ class _Memory:
         self._processes: _Trends[ProcessId] = _Trends()
         self._total: deque[int] = deque(maxlen=TREND_POINTS)
 
-    def begin(self, snapshot: Snapshot, now: float) -> None:
-        """The first look at this boot."""
-        self._first_seen = dict.fromkeys((buffer.inode for buffer in snapshot.buffers), now)
+    def begin(self, snapshot: Snapshot, now: float, known: Mapping[int, float]) -> None:
+        """The first look at this boot; `known` is when buffers were first seen before it."""
+        self._first_seen = {buffer.inode: known.get(buffer.inode, now) for buffer in snapshot.buffers}
         self._note_holders(snapshot.buffers)
         self._note_sizes(snapshot)
 

@@ -78,6 +78,19 @@ def parse_duration(text: str) -> float:
     return float(number) * _SECONDS[suffix or "s"]
 
 
+def parse_rate(text: str) -> float:
+    """Bytes per minute of `8M/min`, `100K/s`, `1G/h`.
+
+    Raises:
+        ValueError: not a rate. The message says what to write instead.
+    """
+    size, slash, unit = text.partition("/")
+    unit_s = _SECONDS.get(unit.strip())
+    if not slash or unit_s is None:
+        raise ValueError(f"{text!r} is not a rate: write a size by s, min, h or d, like 8M/min")
+    return parse_size(size) * 60 / unit_s
+
+
 def format_age(age_s: float | None) -> str:
     """Seconds as `3 s`, `2:11`, `1:02:03`, `3d 04h`; `~` where not known.
 

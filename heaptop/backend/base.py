@@ -1,10 +1,11 @@
 """What a source of captures must do, and what one that can allocate must do besides."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from heaptop.capture import Capture
+from heaptop.recording.moments import Break, Moment
 
 
 @runtime_checkable
@@ -63,6 +64,24 @@ class Attentive(Backend, Protocol):
 def whole_capture(backend: Backend) -> Capture:
     """The most that a backend can tell in one capture."""
     return backend.capture_whole() if isinstance(backend, Attentive) else backend.capture()
+
+
+@runtime_checkable
+class Recorded(Timeline, Protocol):
+    """A time line whose recorder told of each moment what need not be looked at to be known."""
+
+    @property
+    def index(self) -> int:
+        """The moment that the next `capture()` gives."""
+
+    def told(self) -> Sequence[Moment]:
+        """What the recorder told of each moment, without opening it; empty where nothing."""
+
+    def breaks(self) -> Sequence[Break]:
+        """Where time or the boot does not go on."""
+
+    def first_seen(self, index: int) -> Mapping[int, float]:
+        """When buffers of that moment had first been seen, as far as the recorder told: seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

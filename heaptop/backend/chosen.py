@@ -7,6 +7,29 @@ from heaptop.capture import Capture, FdTable, ProcessCapture
 from heaptop.sources import PROCESSES, source_of
 
 
+class Chosen:
+    """The same for captures one after the other: of an object that is the very same as before, the result is, too."""
+
+    def __init__(self, off: frozenset[str]) -> None:
+        self._off = off
+        self._last: tuple[Capture, Capture] | None = None
+        self._processes: dict[int, tuple[ProcessCapture, ProcessCapture]] = {}
+
+    def of(self, capture: Capture) -> Capture:
+        """The capture without the sources that are off."""
+        if not self._off:
+            return capture
+        if self._last is None or self._last[0] is not capture:
+            before, self._processes = self._processes, {}
+            for process in capture.processes if not self._off >= PROCESSES else ():
+                known = before.get(process.pid)
+                is_same = known is not None and known[0] is process
+                self._processes[process.pid] = known if known and is_same else (process, _process(process, self._off))
+            made = without(replace(capture, processes=()), self._off)
+            self._last = capture, replace(made, processes=tuple(made for _, made in self._processes.values()))
+        return self._last[1]
+
+
 def without(capture: Capture, off: frozenset[str]) -> Capture:
     """The capture as a kernel would have given it with these sources off."""
     if not off:

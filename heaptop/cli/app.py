@@ -5,6 +5,7 @@ import sys
 
 from heaptop.backend.select import open_backend
 from heaptop.cli.options import Options
+from heaptop.cli.source import stand_at
 from heaptop.cli.verbs import VERBS
 from heaptop.errors import UsageError
 
@@ -30,6 +31,7 @@ def run(options: Options) -> int:
         os.environ["NO_COLOR"] = "1"
     found = open_backend(options.backend, root=options.root, readonly=options.readonly, off=options.off)
     try:
+        stand_at(found.backend, options.at)
         from heaptop.tui.start import run_app
 
         return run_app(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.assemble import assemble
-from heaptop.backend.base import Attentive, Backend
+from heaptop.backend.base import Attentive, Backend, Recorded
 from heaptop.cli.options import Options
 from heaptop.cli.output import emit, look_of, narrate_gaps
 from heaptop.cli.source import opened
@@ -16,12 +16,17 @@ from heaptop.model import Buffer, ExporterTotal, Heap, Snapshot
 
 if TYPE_CHECKING:
     from heaptop.analysis.filter import Filter
+    from heaptop.session import Update
 
 TEXT_ORDER: Final[Mapping[str, str]] = {"heaps": "-size", "buffers": "-size", "processes": "-rss", "cma": "name"}
 """How text is sorted where `--sort` says nothing: the largest first. JSON and CSV keep the model's order."""
 
 IN_FULL: Final = frozenset({"buffers", "processes"})
 """The lists that show the flags of descriptors, and what a process links."""
+
+
+HAIR_S: Final = 0.05
+"""By so much less than the interval moments of a recording may be apart: its recorder was not always on time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def run(options: Options) -> int:
     with opened(options) as backend:
         if verb in IN_FULL and isinstance(backend, Attentive):
             backend.attend()
-        for number, sight in enumerate(_sights(backend, options.interval)):
+        for number, sight in enumerate(_sights(backend, options)):
             shown = shape(sight, verb, chosen, options.sort or _default_order(options, verb))
             emit(render(shown, options, number))
             if not options.json:
@@ -84,8 +89,12 @@ def _default_order(options: Options, verb: str) -> str | None:
     return None if options.json or options.csv else TEXT_ORDER[verb]
 
 
-def _sights(backend: Backend, interval_s: float | None) -> Iterator[Sight]:
-    """One look, or with an interval one after the other until somebody ends it."""
+def _sights(backend: Backend, options: Options) -> Iterator[Sight]:
+    """One look, or with an interval one after the other: until somebody ends it, or the recording ends."""
+    interval_s = options.interval
+    if isinstance(backend, Recorded) and len(backend.moments()) > 1:
+        yield from _recorded(backend, 0 if interval_s and options.at is None else backend.index, interval_s)
+        return
     if interval_s is None:
         yield Sight(assemble(backend.capture()))
         return
@@ -94,9 +103,27 @@ def _sights(backend: Backend, interval_s: float | None) -> Iterator[Sight]:
     session = Session(backend, time.time)
     while True:
         started = time.monotonic()
-        update = session.refresh()
-        yield Sight(update.snapshot, update.history.first_seen, frozenset(buffer.inode for buffer in update.delta.new))
+        yield _sight(session.refresh())
         time.sleep(max(0.0, started + interval_s - time.monotonic()))
+
+
+def _recorded(backend: Recorded, first: int, interval_s: float | None) -> Iterator[Sight]:
+    """The moment of a recording, or with an interval those from `first` on that are so far apart."""
+    if interval_s is None:
+        yield Sight(assemble(backend.capture()), backend.first_seen(first))
+        return
+    from heaptop.replay import ReplaySession
+
+    session, at, due = ReplaySession(backend), backend.moments(), 0.0
+    for index in range(first, len(at)):
+        if at[index] >= due or index == first:
+            due = at[index] + interval_s - HAIR_S
+            *_, update = session.go(index)
+            yield _sight(update)
+
+
+def _sight(update: "Update") -> Sight:
+    return Sight(update.snapshot, update.history.first_seen, frozenset(buffer.inode for buffer in update.delta.new))
 
 
 def shape(sight: Sight, verb: str, chosen: "Filter | None", order: str | None) -> Sight:

@@ -24,6 +24,7 @@ class Options(argparse.Namespace):
     filter: str | None = None
     sort: str | None = None
     interval: float | None = None
+    at: str | None = None
 
 
 def closest(word: str, among: Iterable[str]) -> str:

@@ -44,6 +44,13 @@ COMMON: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
             "help": "ask these sources only, or with -NAME all but these: " + ", ".join(KERNEL_SOURCES),
         },
     ),
+    "at": (
+        ("--at",),
+        {
+            "metavar": "MOMENT",
+            "help": "the moment of a recording: -3m, 14:02:11, '3 minutes ago' (default: last)",
+        },
+    ),
     "interval": (("--interval",), {"metavar": "S", "type": values.interval, "help": "look again every S seconds"}),
 }
 

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from heaptop.errors import UsageError
-from heaptop.units import parse_duration, parse_size, printable
+from heaptop.units import parse_duration, parse_rate, parse_size, printable
 
 INTERVAL_S_MIN: Final = 0.1
 INTERVAL_S_MAX: Final = 86_400.0
@@ -67,6 +67,42 @@ def _duration(option: str, text: str) -> float:
         return parse_duration(text)
     except (ValueError, OverflowError) as error:
         raise UsageError(option, printable(str(error))) from error
+
+
+def bound(option: str, text: str) -> int:
+    """Bytes that an option bounds something to.
+
+    Raises:
+        UsageError: not a size.
+    """
+    try:
+        return parse_size(text)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(option, printable(str(error))) from error
+
+
+def rate(option: str, text: str) -> float:
+    """Bytes per minute.
+
+    Raises:
+        UsageError: not a rate.
+    """
+    try:
+        return parse_rate(text)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(option, printable(str(error))) from error
+
+
+def span(option: str, text: str) -> float:
+    """Seconds that an option bounds something to.
+
+    Raises:
+        UsageError: not a duration, or none at all.
+    """
+    seconds = _duration(option, text)
+    if seconds <= 0:
+        raise UsageError(f"{option} {printable(text)}", "that is no time at all", "write one like 10m, 2h or 3d")
+    return seconds
 
 
 def size(text: str) -> int:

@@ -46,7 +46,7 @@ class Verb:
 
 
 _ALWAYS: Final = ("backend", "root", "readonly", "no_color")
-_CMA: Final = (*_ALWAYS, "json", "csv", "sort", "source", "interval")
+_CMA: Final = (*_ALWAYS, "json", "csv", "sort", "source", "interval", "at")
 _LIST: Final = (*_CMA, "filter")
 
 VERBS: Final = (
@@ -55,7 +55,8 @@ VERBS: Final = (
     Verb("processes", "print the processes that hold buffers, with RSS and PSS", _LIST, "lists"),
     Verb("cma", "print the CMA areas: a map of each, and its free runs", _CMA, "lists"),
     Verb("leaks", "watch for a time and name what grows", (*_ALWAYS, "json", "filter", "source", "interval"), "leaks"),
-    Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv", "source"), "capture"),
+    Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv", "source", "at"), "capture"),
+    Verb("record", "write captures over time, for days, within a bound", (*_ALWAYS, "source", "interval"), "record"),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), "alloc"),
     Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), "content"),
     Verb("events", "tell every allocation and free as it happens", (*_ALWAYS, "json", "filter"), "events"),
@@ -64,7 +65,7 @@ VERBS: Final = (
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv"), "doctor"),
     Verb("completion", "print the completion script of a shell", (), "completion"),
 )
-APP: Final = Verb("", "the app", (*_ALWAYS, "filter", "source", "interval"), "app")
+APP: Final = Verb("", "the app", (*_ALWAYS, "filter", "source", "interval", "at"), "app")
 """What no verb stands for."""
 
 

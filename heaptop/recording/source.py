@@ -39,14 +39,25 @@ class _Member(NamedTuple):
     raw: Raw
 
 
-def load(path: str) -> dict[str, Raw]:
-    """Members by their path in the recording. `DAMAGE` among them: it breaks off or exceeds a bound.
+class Loaded(NamedTuple):
+    """Members by the folder that they are in (`""` is the top) and their path in it, in the order of the folders.
+
+    `damage` says that it breaks off or exceeds a bound.
+    """
+
+    tops: dict[str, dict[str, Raw]]
+    damage: ReadError | None
+
+
+def load(path: str, folder: int | None = None) -> Loaded:
+    """All members of a folder or a tar; a `path` that is not absolute counts from `folder`, where that is given.
 
     Raises:
-        RecordingError: nothing there, not readable, neither folder nor tar, or more than one recording.
+        RecordingError: nothing there, not readable, neither folder nor tar.
     """
+    follow = 0 if folder is None else os.O_NOFOLLOW
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow, dir_fd=folder)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise RecordingError(f"cannot read the recording {path}", why or str(error), _remedy(error)) from error
@@ -58,11 +69,11 @@ def load(path: str) -> dict[str, Raw]:
         elif stat.S_ISREG(mode.st_mode):
             other = _other(fd, os.path.basename(path))
             if other is not None:
-                return other
+                return Loaded({"": other}, None)
             members = _tar(fd)
         else:
             raise RecordingError(f"{path} is no recording", "it is neither a folder nor a file", "name a folder or tar")
-        return _only(path, _gather(members))
+        return _gather(members)
     finally:
         os.close(fd)
 
@@ -83,8 +94,7 @@ def _refuse_live(path: str, device: int) -> None:
             continue
 
 
-def _gather(members: Iterator[_Member]) -> dict[str, dict[str, Raw]]:
-    """Wanted members by path, for each folder that they are in (`""` is the recording's own top)."""
+def _gather(members: Iterator[_Member]) -> Loaded:
     found: dict[str, dict[str, Raw]] = {}
     budget = TOTAL_BYTES_MAX
     damage: ReadError | None = None
@@ -98,10 +108,7 @@ def _gather(members: Iterator[_Member]) -> dict[str, dict[str, Raw]]:
             damage = raw
         else:
             found.setdefault(top, {})[name] = raw
-    if damage is not None:
-        for each in found.values() or [found.setdefault("", {})]:
-            each[DAMAGE] = damage
-    return found
+    return Loaded(found, damage)
 
 
 def _split(parts: tuple[str, ...]) -> tuple[str, str]:
@@ -111,14 +118,23 @@ def _split(parts: tuple[str, ...]) -> tuple[str, str]:
     return parts[0], "/".join(parts[1:])
 
 
-def _only(path: str, found: dict[str, dict[str, Raw]]) -> dict[str, Raw]:
+def only(path: str, loaded: Loaded) -> dict[str, Raw]:
+    """The members of the one capture that this is. `DAMAGE` among them: it breaks off or exceeds a bound.
+
+    Raises:
+        RecordingError: there is more than one.
+    """
+    found = loaded.tops
     kernels = {
         top: members for top, members in found.items() if any(name.startswith(("proc/", "sys/")) for name in members)
     }
     if len(kernels) > 1 and "" not in kernels:
         names = ", ".join(sorted(kernels)[:3])
         raise RecordingError(f"{path} holds {len(kernels)} recordings", f"among them {names}", "name one of them")
-    return kernels.get("") or next(iter(kernels.values() or found.values()), {})
+    members = dict(kernels.get("") or next(iter(kernels.values() or found.values()), {}))
+    if loaded.damage is not None:
+        members[DAMAGE] = loaded.damage
+    return members
 
 
 # A folder
