@@ -11,6 +11,8 @@ from heaptop.sources import OPTION, SOURCES
 from heaptop.units import format_age
 
 NODES: Final = "dev/dma_heap/"
+REMOTE: Final = ("adb", "ssh:")
+"""How the names of devices begin."""
 UDEV_RULE: Final = 'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"'
 """That opens the heaps to a group (Raspberry Pi OS has it)."""
 INITIAL_PIDS: Final = b"pid:[4026531836]"
@@ -27,6 +29,9 @@ def note(capture: Capture, gaps: Gaps) -> None:
     if is_in_a_pid_namespace(capture):
         why = "heaptop sees only the pid namespace that it runs in"
         gaps.add("processes outside this container", why, "run heaptop outside, or share the host's pids")
+    if capture.source.startswith(REMOTE):
+        why = "the device's shell does not look into every thread's table, and cannot ask BPF"
+        gaps.add("descriptors that a thread has for itself", why, "run heaptop on the device")
     locked = locked_heaps(capture)
     if locked:
         gaps.add(f"allocating from {', '.join(locked)}", "permission denied", f"add a udev rule: {UDEV_RULE}")

@@ -12,7 +12,7 @@ from heaptop.errors import SourceError, UsageError
 from heaptop.scan.proc import is_dmabuf, is_dmabuf_info
 from heaptop.units import printable
 
-SOURCES: Final = "auto, kernel, emulator[:SCENARIO], simulation:SCENARIO, replay:PATH"
+SOURCES: Final = "auto, kernel, emulator[:SCENARIO], simulation:SCENARIO, replay:PATH, adb[:SERIAL], ssh:HOST"
 _SCENARIO: Final = "steady"
 _HEAP_FOLDERS: Final = ("/sys/class/dma_heap", "/dev/dma_heap")
 
@@ -108,12 +108,14 @@ def _opened(source: str, root: str, off: frozenset[str]) -> Opened:
             from heaptop.backend.replay import ReplayBackend  # noqa: PLC0415  (a source loads no other)
 
             return Opened(ReplayBackend(path, off=off))
-        case (("adb" | "ssh"), _):
-            raise UsageError(
-                f"{kind} is not available yet",
-                "heaptop cannot look at a device over it",
-                "run `heaptop capture` on the device and open what it wrote with -b replay:PATH",
-            )
+        case "adb", _ if what or not colon:
+            from heaptop.backend import remote  # noqa: PLC0415  (a source loads no other)
+
+            return Opened(remote.RemoteBackend(source, remote.adb(what), off=off))
+        case "ssh", host if host:
+            from heaptop.backend import remote  # noqa: PLC0415  (a source loads no other)
+
+            return Opened(remote.RemoteBackend(source, remote.ssh(host), off=off))
         case _:
             raise UsageError(f"no source {printable(source)!r}", "", f"take one of: {SOURCES}")
 

@@ -103,7 +103,7 @@ def _keys(verb: str | None) -> tuple[str, ...]:
 
 def _sources() -> tuple[str, ...]:
     emulated = [f"{kind}:{name}" for kind in ("emulator", "simulation") for name in scenarios()]
-    return ("auto", "kernel", "emulator", *emulated, "replay:")
+    return ("auto", "kernel", "emulator", *emulated, "adb", "ssh:", "replay:")
 
 
 FISH_HEAPS = "(ls /dev/dma_heap 2>/dev/null; or echo system)"

@@ -63,6 +63,8 @@ _SOURCES: Final = (
     ("auto", "the kernel where it has dma-heaps or shows any dma-buf, else the emulator; it says which and why"),
     ("kernel", "the running kernel; --root finds its /proc, /sys and /dev elsewhere"),
     ("emulator[:SCENARIO]", "the bundled emulator, with the processes of a scenario: steady or leak-fd"),
+    ("adb[:SERIAL]", "an Android device, by its own shell; nothing is installed there"),
+    ("ssh:HOST", "a host, likewise; keys must be there"),
     ("replay:PATH", "a recording: a folder or a tar"),
 )
 

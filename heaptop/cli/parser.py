@@ -23,7 +23,8 @@ COMMON: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
         ("-b", "--backend"),
         {
             "metavar": "SOURCE",
-            "help": "auto, kernel, emulator[:SCENARIO], simulation:SCENARIO or replay:PATH (default: auto)",
+            "help": "auto, kernel, emulator[:SCENARIO], simulation:SCENARIO, replay:PATH, adb[:SERIAL] or ssh:HOST "
+            "(default: auto)",
         },
     ),
     "root": (
