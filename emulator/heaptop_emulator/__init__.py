@@ -15,6 +15,9 @@ server       the process that all of it lives in, for its clients
 shared       reach, start and end the emulator that all of a user's programs share
 folder       where these find it
 daemon       the process of the shared emulator
+door         lets clients of this user in; clients: what each has there
+keeper       holds the watches on buffers, so that they outlive a killed emulator
+journal      what a restart needs to know; recovery: the restart
 actor        what a process of a scenario can do
 scenarios    the scenarios: real processes that use the heaps
 """

@@ -82,6 +82,10 @@ class Clients:
         account.inodes.add(inode)
         self._asked_by[inode] = account
 
+    def who_asked(self, inode: int) -> int:
+        """The pid that asked for a buffer."""
+        return self._asked_by[inode].pid
+
     def discharge(self, inode: int) -> None:
         """The buffer is gone."""
         account = self._asked_by.pop(inode)

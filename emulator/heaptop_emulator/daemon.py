@@ -12,14 +12,19 @@ import resource
 import signal
 import socket
 import sys
+import time
+from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
-from heaptop_emulator import linux
+from heaptop_emulator import journal, keeper, linux, recovery
 from heaptop_emulator.actor import launch
 from heaptop_emulator.door import Door
 from heaptop_emulator.errors import EmulatorError
 from heaptop_emulator.folder import RuntimeFolder
 from heaptop_emulator.framework import Framework
+from heaptop_emulator.journal import Header, Journal
+from heaptop_emulator.keeper import Keeper
 from heaptop_emulator.layout import MIB_PAGES, AreaLayout, Layout
 from heaptop_emulator.layout_text import parse_layout_file
 from heaptop_emulator.machine import Machine
@@ -51,9 +56,20 @@ def main() -> None:
         if lock is None:
             report.say(state="busy")
             return
-        _run(folder, Setup.from_json(options.setup), report, is_lasting=options.lasting)
+        _keep_log(folder)
+        kept_by = keeper.fork(folder, lock, report.fd)
+        os.setsid()
+        _run(folder, kept_by, Wanted(Setup.from_json(options.setup), is_lasting=options.lasting), report)
     except EmulatorError as error:
         report.say(what=error.what, why=error.why, remedy=error.remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for."""
+
+    setup: Setup
+    is_lasting: bool
 
 
 class _Report:
@@ -61,40 +77,66 @@ class _Report:
 
     def __init__(self, fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-        self._fd = fd
+        self.fd = fd
 
     def say(self, **fields: str) -> None:
         """The one thing there is to say. Whether anybody listens is no matter."""
-        if self._fd >= 0:
+        if self.fd >= 0:
             try:
-                os.write(self._fd, json.dumps(fields).encode() + b"\n")
+                os.write(self.fd, json.dumps(fields).encode() + b"\n")
             except OSError:
                 pass
             finally:
-                os.close(self._fd)
-                self._fd = -1
+                os.close(self.fd)
+                self.fd = -1
 
 
-def _run(folder: RuntimeFolder, setup: Setup, report: _Report, *, is_lasting: bool) -> None:
-    """Serve until told to stop. Only who holds the lock gets here."""
-    actors = launch(SCENARIOS[setup.scenario].roles, setup.seed)
+def _run(folder: RuntimeFolder, kept_by: Keeper, wanted: Wanted, report: _Report) -> None:
+    """Serve until told to stop. Only who holds the lock gets here.
+
+    Where an emulator was killed and buffers of it live, this one is its continuation, whatever was asked for.
+    """
     linux.name_process("heaptop-emu")
-    _keep_log(folder)
+    found = recovery.find(folder)
+    kept_by.entrust(found.releases)
+    if found.header is not None:
+        wanted = Wanted(Setup.from_json(found.header.setup), is_lasting=found.header.is_lasting or wanted.is_lasting)
+    setup = wanted.setup
+    actors = launch(SCENARIOS[setup.scenario].roles, setup.seed)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     machine = Machine(parse_layout_file(setup.layout) if setup.layout else _LAYOUT)
-    framework = Framework(heaps_of(machine))
+    framework = Framework(heaps_of(machine), found.releases)
+    recovered = recovery.adopt(framework, found)
+    header = Header(
+        host_boot_id=journal.host_boot_id(),
+        boot_id=str(uuid4()) if found.header is None else found.header.boot_id,
+        setup=setup.to_json(),
+        is_lasting=wanted.is_lasting,
+        started_at=time.time(),
+        actors=tuple(actor.pid for actor in actors),
+    )
+    books = Journal(folder, header)
+    books.begin(recovered, found.serial)
+    world = World(machine, framework, setup.scenario, setup.seed, header.boot_id, books, tuple(recovered))
+    server = Server(world, actors, lambda: report.say(state="ready"))
+    try:
+        server.listen(Door(folder.listen("emulator")), _signals(), is_lasting=wanted.is_lasting)
+    except BaseException:
+        folder.remove("emulator")
+        raise
+    folder.remove(*keeper.LEFT_BEHIND)
+    kept_by.release()
+
+
+def _signals() -> socket.socket:
+    """A socket that is readable once a signal asked for the end."""
     stop, stop_end = socket.socketpair()
     stop_end.settimeout(0)
-    signal.set_wakeup_fd(stop_end.fileno(), warn_on_full_buffer=False)
+    signal.set_wakeup_fd(stop_end.detach(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
-    door = Door(folder.listen("emulator"))
-    world = World(machine, framework, setup.scenario, setup.seed)
-    try:
-        Server(world, actors, lambda: report.say(state="ready")).listen(door, stop, is_lasting=is_lasting)
-    finally:
-        folder.remove("emulator")
+    return stop
 
 
 def _keep_log(folder: RuntimeFolder) -> None:

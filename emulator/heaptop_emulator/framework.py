@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from heaptop_emulator import linux
-from heaptop_emulator.heap import Heap, Pages
+from heaptop_emulator.heap import Heap, Pages, Run
 from heaptop_emulator.inotify import ReleaseWatcher
 from heaptop_emulator.layout import PAGE_BYTES, PAGE_SHIFT
 
@@ -39,13 +39,27 @@ class Buffer:
     name: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A buffer as it is written down for a restart; `pid` asked for it."""
+
+    inode: int
+    heap: str
+    size_bytes: int
+    access: int
+    serial: int
+    name: bytes | None
+    pid: int
+    runs: tuple[Run, ...]
+
+
 class Framework:
     """All heaps and live buffers of one machine."""
 
-    def __init__(self, heaps: Iterable[Heap]) -> None:
+    def __init__(self, heaps: Iterable[Heap], releases: ReleaseWatcher | None = None) -> None:
         self.heaps = {heap.name: heap for heap in heaps}
         self.buffers: dict[int, Buffer] = {}
-        self.releases = ReleaseWatcher()
+        self.releases = releases or ReleaseWatcher()
         self._inode_by_watch: dict[int, int] = {}
         self._serial = 0
 
@@ -107,8 +121,36 @@ class Framework:
             if created >= 0:
                 os.close(created)
 
-    def set_name(self, inode: int, name: bytes) -> None:
-        """DMA_BUF_SET_NAME (dma_buf_set_name): at most 31 bytes, cut at the first NUL as a C string is.
+    def go_on_from(self, serial: int) -> None:
+        """Let the next buffer be the one after this serial."""
+        self._serial = max(self._serial, serial)
+
+    def adopt(self, watch: int, record: Record) -> Buffer:
+        """Take in a buffer that lived before a restart, with its pages.
+
+        Raises:
+            ValueError: these pages are not free, or there is no such heap.
+        """
+        heap = self.heaps.get(record.heap)
+        if heap is None:
+            raise ValueError(f"no heap {record.heap}")
+        buffer = Buffer(
+            inode=record.inode,
+            heap=heap.name,
+            exporter=heap.exporter,
+            size_bytes=record.size_bytes,
+            access=record.access,
+            serial=record.serial,
+            pages=heap.claim(record.runs),
+            name=record.name,
+        )
+        self.buffers[buffer.inode] = buffer
+        self._inode_by_watch[watch] = buffer.inode
+        self.releases.adopt(watch)
+        return buffer
+
+    def set_name(self, inode: int, name: bytes) -> Buffer:
+        """DMA_BUF_SET_NAME (dma_buf_set_name): at most 31 bytes, cut at the first NUL as a C string is. The buffer.
 
         Raises:
             OSError: EINVAL too long; ENOTTY where the inode is no buffer's.
@@ -118,6 +160,7 @@ class Framework:
         if buffer is None:
             raise _error(errno.ENOTTY)
         buffer.name = name
+        return buffer
 
     def collect(self) -> list[Buffer]:
         """Give back the pages of every buffer that nobody holds any more; these buffers."""

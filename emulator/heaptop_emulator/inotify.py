@@ -15,15 +15,16 @@ _IN_CLOEXEC = os.O_CLOEXEC
 _IN_DELETE_SELF = 0x400
 _IN_Q_OVERFLOW = 0x4000
 _EVENT = struct.Struct("iIII")
-_WATCH = re.compile(rb"^inotify wd:([0-9a-f]+) ", re.MULTILINE)
+_WATCH = re.compile(rb"^inotify wd:([0-9a-f]+) ino:([0-9a-f]+) ", re.MULTILINE)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ReleaseWatcher:
     """Watches open files, each by a number that is never used again. `fileno()` is readable when some are gone."""
 
-    def __init__(self) -> None:
-        self._fd: int = _libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
+    def __init__(self, fd: int | None = None) -> None:
+        """With new watches, or those of the inotify instance `fd`, of which it knows none until `adopt`."""
+        self._fd: int = _libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC) if fd is None else fd
         if self._fd < 0:
             raise _last_error("inotify_init1")
         self._watched: set[int] = set()
@@ -34,7 +35,11 @@ class ReleaseWatcher:
 
     def watch(self, fd: int) -> int:
         """Watch the file behind fd. Its number; OSError (ENOSPC) where the user has too many watches."""
-        number: int = _libc.inotify_add_watch(self._fd, b"/proc/self/fd/%d" % fd, _IN_DELETE_SELF)
+        return self.watch_path(b"/proc/self/fd/%d" % fd)
+
+    def watch_path(self, path: bytes) -> int:
+        """Watch the file behind a link of /proc."""
+        number: int = _libc.inotify_add_watch(self._fd, path, _IN_DELETE_SELF)
         if number < 0:
             raise _last_error("inotify_add_watch")
         self._watched.add(number)
@@ -57,10 +62,23 @@ class ReleaseWatcher:
                     self._watched.discard(number)
                     yield number
 
-    def _lost(self) -> Iterator[int]:
-        """After a queue overflow: those whose watch the kernel no longer has (fs/notify/fdinfo.c, wd is hex)."""
+    def adopt(self, number: int) -> None:
+        """Tell of the release of a file that was watched before this object was made."""
+        self._watched.add(number)
+
+    def alive(self) -> dict[int, int]:
+        """Inodes of all watched files by their number, adopted or not (fs/notify/fdinfo.c; both are hex)."""
         with open(f"/proc/self/fdinfo/{self._fd}", "rb") as fdinfo:
-            alive = {int(number, 16) for number in _WATCH.findall(fdinfo.read())}
+            return {int(number, 16): int(inode, 16) for number, inode in _WATCH.findall(fdinfo.read())}
+
+    def drain(self) -> None:
+        """Pass over all that has been told so far."""
+        for _ in self.released():
+            continue
+
+    def _lost(self) -> Iterator[int]:
+        """After a queue overflow: those whose watch the kernel no longer has."""
+        alive = self.alive().keys()
         gone = self._watched - alive
         self._watched &= alive
         yield from sorted(gone)

@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import uuid4
 
@@ -24,6 +24,7 @@ from heaptop_emulator.door import Door
 from heaptop_emulator.events import Events
 from heaptop_emulator.framework import Buffer, Framework, check_name
 from heaptop_emulator.heap import CmaHeap, CmaPages, NoPagesError
+from heaptop_emulator.journal import Journal
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.view import View
 from heaptop_emulator.wire import About, Message, ProtocolError
@@ -34,12 +35,17 @@ _FIRST_CLIENT_TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is served: a machine, its heaps, and what was asked for when it was made."""
+    """What is served: a machine, its heaps, and what was asked for when it was made. `journal` is told of every buffer
+    for a restart; `recovered` are those from before one, each with the pid that asked for it.
+    """
 
     machine: Machine
     framework: Framework
     scenario: str
     seed: int = 1
+    boot_id: str = field(default_factory=lambda: str(uuid4()))
+    journal: Journal | None = None
+    recovered: tuple[tuple[Buffer, int], ...] = ()
 
 
 class Server:
@@ -49,13 +55,14 @@ class Server:
         """`on_ready` is called once, when every actor has made its first allocations."""
         self._world = world
         self._framework = world.framework
-        self._boot_id = str(uuid4())
         self._started_at = time.time()
         self._on_ready = on_ready
         self._actors = {actor.pid: actor for actor in actors}
         self._starting = list(actors)
         self._clients = Clients()
-        self._view = View(world.machine, tuple(world.framework.heaps), world.scenario, self._boot_id)
+        for buffer, pid in world.recovered:
+            self._clients.charge(buffer.inode, pid)
+        self._view = View(world.machine, tuple(world.framework.heaps), world.scenario, world.boot_id)
         self._selector = selectors.DefaultSelector()
         self._events = Events()
         self._is_shared = False
@@ -166,6 +173,8 @@ class Server:
     def _collect(self) -> None:
         for buffer in self._framework.collect():
             self._clients.discharge(buffer.inode)
+            if self._world.journal is not None:
+                self._world.journal.remove(buffer.inode)
             self._events.tell("free", None, **_about(buffer))
 
     def _serve(self, client: Connection) -> None:
@@ -227,13 +236,13 @@ class Server:
             case "events":
                 return {"errno": 0}, self._events.subscribe()
             case "name":
-                self._framework.set_name(request.number("inode"), request.name() or b"")
+                self._name(request.number("inode"), request.name() or b"")
             case "ready":
                 self._ready(client)
             case "stop" if self._is_shared:
                 self._stop()
             case "keep":
-                self._is_lasting = True
+                self._keep()
             case operation:
                 raise ProtocolError(f"unknown operation {operation!r}")
         return {"errno": 0}, None
@@ -246,7 +255,14 @@ class Server:
         buffer, fd = self._ask_heap(request, request.optional_number("pid") or client.account.pid)
         buffer.name = name
         self._clients.charge(buffer.inode, client.account.pid)
+        if self._world.journal is not None:
+            self._world.journal.add(buffer, client.account.pid)
         return {"errno": 0, "inode": buffer.inode, "size_bytes": buffer.size_bytes}, fd
+
+    def _name(self, inode: int, name: bytes) -> None:
+        buffer = self._framework.set_name(inode, name)
+        if self._world.journal is not None:
+            self._world.journal.name(buffer, self._clients.who_asked(inode))
 
     def _ask_heap(self, request: Message, pid: int) -> tuple[Buffer, int]:
         """Allocate, and tell how that went."""
@@ -267,6 +283,11 @@ class Server:
         self._events.tell("alloc", pid, **_about(buffer), latency_s=took, pfn=pfn)
         return buffer, fd
 
+    def _keep(self) -> None:
+        self._is_lasting = True
+        if self._world.journal is not None:
+            self._world.journal.keep()
+
     def _ready(self, client: Connection) -> None:
         if self._starting and self._starting[0].connection is client.socket:
             del self._starting[0]
@@ -280,12 +301,12 @@ class Server:
         return About(
             protocol=wire.PROTOCOL,
             pid=os.getpid(),
-            boot_id=self._boot_id,
+            boot_id=self._world.boot_id,
             scenario=self._world.scenario,
             seed=self._world.seed,
             started_at=self._started_at,
             is_lasting=self._is_lasting,
-            recovered=0,
+            recovered=len(self._world.recovered),
             heaps=tuple(self._framework.heaps),
             actors=self._living(),
             clients=len(self._clients) - len(self._actors),

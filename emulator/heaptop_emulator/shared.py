@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from heaptop_emulator import linux
+from heaptop_emulator import keeper, linux
 from heaptop_emulator.errors import EmulatorError, NotRunningError
 from heaptop_emulator.folder import RuntimeFolder
 from heaptop_emulator.wire import Client, ProtocolError
@@ -183,7 +183,7 @@ def _last_line(words: bytes) -> str:
 def stop(path: str | None = None) -> bool:
     """End the shared emulator and its processes; buffers stay with their holders. False where none ran.
 
-    One that does not answer is killed.
+    One that does not answer is killed. What one that was killed left for a restart is forgotten.
 
     Raises:
         EmulatorError: it belongs to somebody else.
@@ -191,17 +191,37 @@ def stop(path: str | None = None) -> bool:
     try:
         client = _connect(path, _STOP_TIMEOUT_S)
     except NotRunningError:
+        _forget(path)
         return False
     with client:
         pid, _ = linux.peer_credentials(client.socket)
         pidfd = os.pidfd_open(pid)
         try:
-            with suppress(OSError):
+            with suppress(OSError, ProtocolError):
                 client.stop()
             readable, _, _ = select.select([pidfd], [], [], _STOP_TIMEOUT_S)
             if not readable:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 select.select([pidfd], [], [], _STOP_TIMEOUT_S)
+                _forget(path)
         finally:
             os.close(pidfd)
     return True
+
+
+def _forget(path: str | None) -> None:
+    """End the keeper of an emulator that was killed, and remove what it kept for a restart."""
+    try:
+        folder = RuntimeFolder.open(path)
+    except NotRunningError:
+        return
+    try:
+        lock = folder.lock()
+        if lock is not None:
+            watches = keeper.take_over(folder)
+            if watches is not None:
+                watches.close()
+            folder.remove(*keeper.LEFT_BEHIND)
+            os.close(lock)
+    finally:
+        folder.close()
