@@ -33,6 +33,16 @@ if [ -n "$missing" ]; then
     fi
 fi
 
+# What some tests build programs with: where it cannot be had they are skipped.
+if [ "$kind" = dev ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    wanted=''
+    command -v g++ >/dev/null 2>&1 || wanted="$wanted g++"
+    [ "$(uname -m)" != x86_64 ] || echo 'int main(void) { return 0; }' | gcc -m32 -x c -o /dev/null - 2>/dev/null ||
+        wanted="$wanted gcc-$(gcc -dumpversion | cut -d. -f1)-multilib"
+    [ -z "$wanted" ] || DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $wanted >/dev/null 2>&1 ||
+        echo "heaptop: could not install$wanted: tests that need it are skipped" >&2
+fi
+
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 case $kind in run) extra='' ;; dev) extra='[dev]' ;; *) echo "usage: $0 run|dev" >&2; exit 2 ;; esac
 PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet --constraint constraints.txt --editable ".$extra"

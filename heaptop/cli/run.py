@@ -147,7 +147,7 @@ def _observing(options: Options, heaps: Mapping[int, str]) -> tuple["Job", str]:
     def respond(_listener: "Listener", _nodes: Mapping[tuple[int, int], str]) -> "Responder":
         return observe.Observation(heaps, injector, None if options.limit is None else LiveBytes())
 
-    plan = Plan(options.command, machine(), Stopped(numbers_zero=False), heaps=None)
+    plan = Plan(options.command, machine(), Stopped(all_of_a_heap=False), heaps=None)
     return _job(options, plan, respond), f"heaptop: observing this kernel's dma-heaps {_named(heaps.values())}"
 
 
@@ -171,7 +171,7 @@ def _emulating(options: Options) -> tuple["Job", str]:
         live = None if options.limit is None else LiveBytes()
         return emulate.Emulation(listener, abi, heaps, by_identity, injector=injector, live=live)
 
-    stopped = Stopped(numbers_zero=True, commands=emulate.BUFFER_COMMANDS)
+    stopped = Stopped(all_of_a_heap=True, commands=emulate.BUFFER_COMMANDS)
     plan = Plan(options.command, known, stopped, heaps=tuple(nodes))
     return _job(options, plan, respond), f"heaptop: emulating the dma-heaps {_named(nodes)}; {heaps.kind}"
 

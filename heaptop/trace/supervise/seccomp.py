@@ -32,9 +32,9 @@ _NEW_FD: Final = struct.Struct("=QIIII")
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _LOAD: Final = 0x20
 _JUMP_EQUAL: Final = 0x15
-_JUMP_ANY_BIT: Final = 0x45
 _AND: Final = 0x54
 _RETURN: Final = 0x06
+_TYPE_BITS, _NUMBER_BITS = 0xFF00, 0xFF
 _NUMBER_AT, _ARCH_AT, _COMMAND_AT = 0, 4, 24
 
 HEAP_COMMAND: Final = 0x4800
@@ -43,11 +43,11 @@ HEAP_COMMAND: Final = 0x4800
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Which ioctls stop. `numbers_zero`: those with the number 0 of whatever type, which a heap takes for ALLOC (5.6
-    on); else those of type 'H' alone. `commands` are stopped besides.
+    """Which ioctls stop: ALLOC. `all_of_a_heap`: and all others of type 'H', and any with the number 0, which a heap takes
+    for ALLOC whatever its type (5.6 on). `commands` are stopped besides.
     """
 
-    numbers_zero: bool
+    all_of_a_heap: bool
     commands: tuple[int, ...] = ()
 
 
@@ -60,8 +60,10 @@ def program(machine: Machine, stopped: Stopped) -> bytes:
     at = {"compat": 4, "ioctl": len(code)}
     code.append((_LOAD, 0, 0, _COMMAND_AT))
     code += [(_JUMP_EQUAL, "stop", 0, command) for command in stopped.commands]
-    code.append((_AND, 0, 0, 0xFF if stopped.numbers_zero else 0xFFFF))
-    code.append((_JUMP_EQUAL, "stop", "allow", 0 if stopped.numbers_zero else HEAP_COMMAND))
+    if stopped.all_of_a_heap:
+        code += [(_AND, 0, 0, _NUMBER_BITS), (_JUMP_EQUAL, "stop", 0, 0), (_LOAD, 0, 0, _COMMAND_AT)]
+    mask = _TYPE_BITS if stopped.all_of_a_heap else _TYPE_BITS | _NUMBER_BITS
+    code += [(_AND, 0, 0, mask), (_JUMP_EQUAL, "stop", "allow", HEAP_COMMAND)]
     at |= {"allow": len(code), "stop": len(code) + 1}
     code += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _USER_NOTIF)]
     return b"".join(
