@@ -43,8 +43,8 @@ HEAP_COMMAND: Final = 0x4800
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Which ioctls stop: ALLOC. `all_of_a_heap`: and all others of type 'H', and any with the number 0, which a heap takes
-    for ALLOC whatever its type (5.6 on). `commands` are stopped besides.
+    """Which ioctls stop: ALLOC. `all_of_a_heap`: and all others of type 'H', and any with the number 0, which a heap
+    takes for ALLOC whatever its type (5.6 on). `commands` are stopped besides.
     """
 
     all_of_a_heap: bool
