@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from heaptop.capture import Capture
 from tests.assemble.captures import capture, fdinfo, link, process, stat_of
@@ -19,7 +20,7 @@ class Held:
     exporter: str = "system"
 
 
-def looked(holders: Mapping[str, Iterable[Held]], at: float, boot_id: str = "0123") -> Capture:
+def looked(holders: Mapping[str, Iterable[Held]], at: float, boot: int = 0) -> Capture:
     """A capture of processes by comm; pids count from 100 in their order."""
     processes = [
         process(
@@ -30,7 +31,7 @@ def looked(holders: Mapping[str, Iterable[Held]], at: float, boot_id: str = "012
         )
         for number, (comm, held) in enumerate((comm, tuple(held)) for comm, held in holders.items())
     ]
-    files = {"proc/sys/kernel/random/boot_id": boot_id.encode() + b"\n"}
+    files = {"proc/sys/kernel/random/boot_id": f"{UUID(int=boot)}\n".encode()}
     return replace(capture(files, processes), captured_at=at, source="line")
 
 

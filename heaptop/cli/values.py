@@ -10,6 +10,7 @@ INTERVAL_S_MIN: Final = 0.1
 INTERVAL_S_MAX: Final = 86_400.0
 HOLD_S_MAX: Final = 365 * 86_400.0
 LATENCY_S_MAX: Final = 3600.0
+SETTLE_S_MAX: Final = 3_600.0
 COUNT_MAX: Final = 1_000_000
 NAME_BYTES_MAX: Final = 31
 """A buffer's name without its NUL: DMA_BUF_NAME_LEN is 32 (uapi/linux/dma-buf.h, 5.3 to 7.3)."""
@@ -60,6 +61,39 @@ def latency(text: str) -> float:
     if seconds > LATENCY_S_MAX:
         raise UsageError(f"--latency {text}", "more than an hour", "write one like 5ms or 2s")
     return seconds
+
+
+def settle(text: str) -> float:
+    """Seconds to wait for what a cycle left to go.
+
+    Raises:
+        UsageError: not a duration, or longer than an hour.
+    """
+    seconds = _duration("--settle", text)
+    if seconds > SETTLE_S_MAX:
+        raise UsageError(f"--settle {text}", "more than an hour", "a few seconds will do")
+    return seconds
+
+
+def timeout(text: str) -> float:
+    """Seconds that a run of a command may take.
+
+    Raises:
+        UsageError: not a duration, or none at all.
+    """
+    seconds = _duration("--timeout", text)
+    if seconds <= 0:
+        raise UsageError(f"--timeout {text}", "no command is that quick", "write one like 30s or 5m")
+    return seconds
+
+
+def warmup(text: str) -> int:
+    """How many cycles do not count.
+
+    Raises:
+        UsageError: not a whole number from 0 to a million.
+    """
+    return 0 if text == "0" else _count("--warmup", text)
 
 
 def _duration(option: str, text: str) -> float:
@@ -123,13 +157,17 @@ def size(text: str) -> int:
 
 
 def count(text: str) -> int:
-    """How many buffers to allocate.
+    """How many: buffers to allocate, cycles to run.
 
     Raises:
         UsageError: not a whole number from 1 to a million.
     """
+    return _count("--count", text)
+
+
+def _count(option: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,7}", text, re.ASCII) or not 1 <= int(text) <= COUNT_MAX:
-        raise UsageError(f"--count {printable(text)}", f"not a whole number from 1 to {COUNT_MAX}")
+        raise UsageError(f"{option} {printable(text)}", f"not a whole number from 1 to {COUNT_MAX}")
     return int(text)
 
 

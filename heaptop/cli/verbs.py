@@ -55,6 +55,13 @@ VERBS: Final = (
     Verb("processes", "print the processes that hold buffers, with RSS and PSS", _LIST, "lists"),
     Verb("cma", "print the CMA areas: a map of each, and its free runs", _CMA, "lists"),
     Verb("leaks", "watch for a time and name what grows", (*_ALWAYS, "json", "filter", "source", "interval"), "leaks"),
+    Verb(
+        "cycle",
+        "run a command again and again and say what each run leaves",
+        (*_ALWAYS, "json", "filter", "source"),
+        "cycle",
+    ),
+    Verb("check", "fail where the runs of a command leave buffers", (*_ALWAYS, "json", "filter", "source"), "check"),
     Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv", "source", "at"), "capture"),
     Verb("record", "write captures over time, for days, within a bound", (*_ALWAYS, "source", "interval"), "record"),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), "alloc"),

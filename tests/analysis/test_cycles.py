@@ -101,7 +101,7 @@ def test_numbered_names_and_several_classes() -> None:
 
 @pytest.mark.parametrize("glitch", [0, 1, 2])
 def test_looks_that_do_not_agree_are_taken_at_their_lowest(glitch: int) -> None:
-    looks = [(leaked(1), leaked(2)), (leaked(2), leaked(3)), (leaked(2), leaked(3))]
+    looks: list[tuple[Buffer, ...]] = [(leaked(1), leaked(2)), (leaked(2), leaked(3)), (leaked(2), leaked(3))]
     looks[glitch] = (*looks[glitch], leaked(7))
     other = buffer(50, name="other")
     seen = steadied([(*look, other) for look in looks])

@@ -65,8 +65,8 @@ def test_one_moment_is_no_verdict(use: Use, run: Run) -> None:
 
 
 def test_another_boot_begins_anew(use: Use, run: Run) -> None:
-    boots = [looked({"app": [Held(at) for at in range(number)]}, BEGAN_AT + number, "a") for number in range(1, 40)]
-    boots += [looked({"app": [Held(1)]}, BEGAN_AT + number, "b") for number in range(40, 60)]
+    boots = [looked({"app": [Held(at) for at in range(number)]}, BEGAN_AT + number, 1) for number in range(1, 40)]
+    boots += [looked({"app": [Held(1)]}, BEGAN_AT + number, 2) for number in range(40, 60)]
     use(Line(boots))
     assert json.loads(run("leaks", "--json").out)["suspects"] == []
 
