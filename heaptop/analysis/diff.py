@@ -45,8 +45,12 @@ def diff(before: Snapshot, now: Snapshot) -> Delta:
 
 
 def other_boot(before: Snapshot, now: Snapshot) -> bool:
-    """Whether the two are known to be of different boots, so that equal inodes mean nothing."""
-    return None not in (before.boot_id, now.boot_id) and before.boot_id != now.boot_id
+    """Whether the two are known to be of different boots, so that equal inodes mean nothing: by their boot ids or,
+    where one is not known, by their kernels.
+    """
+    if None not in (before.boot_id, now.boot_id):
+        return before.boot_id != now.boot_id
+    return None not in (before.kernel, now.kernel) and before.kernel != now.kernel
 
 
 def is_changed(before: Buffer, now: Buffer) -> bool:

@@ -62,6 +62,7 @@ VERBS: Final = (
         "cycle",
     ),
     Verb("check", "fail where the runs of a command leave buffers", (*_ALWAYS, "json", "filter", "source"), "check"),
+    Verb("diff", "say what changed between two captures", (*_ALWAYS, "json", "filter", "source"), "diff"),
     Verb("capture", "write one capture as a recording", (*_ALWAYS, "json", "csv", "source", "at"), "capture"),
     Verb("record", "write captures over time, for days, within a bound", (*_ALWAYS, "source", "interval"), "record"),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), "alloc"),

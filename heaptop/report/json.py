@@ -46,7 +46,7 @@ def document(snapshot: Snapshot, lists: Iterable[str], first_seen: Mapping[int, 
         result["exporters"] = [_exporter(exporter) for exporter in snapshot.exporters]
         result["heaps"] = [_heap(heap) for heap in snapshot.heaps]
     if "buffers" in wanted:
-        result["buffers"] = [_buffer(buffer, seen.get(buffer.inode)) for buffer in snapshot.buffers]
+        result["buffers"] = [buffer_item(buffer, seen.get(buffer.inode)) for buffer in snapshot.buffers]
     if "processes" in wanted:
         result["totals"] = _totals(snapshot)
         result["processes"] = [_process(process) for process in snapshot.processes]
@@ -63,7 +63,7 @@ def head(snapshot: Snapshot) -> Json:
         "kernel": snapshot.kernel,
         "boot_id": snapshot.boot_id,
         "captured_at": timestamp(snapshot.captured_at),
-        "gaps": [_gap(gap) for gap in snapshot.gaps],
+        "gaps": [gap_item(one) for one in snapshot.gaps],
     }
 
 
@@ -85,7 +85,8 @@ def _field(value: object) -> str:
     return f"[\n{items}\n]"
 
 
-def _gap(gap: Gap) -> Json:
+def gap_item(gap: Gap) -> Json:
+    """What could not be read."""
     return {"what": gap.what, "why": gap.why, "remedy": gap.remedy}
 
 
@@ -115,7 +116,8 @@ def _exporter(exporter: ExporterTotal) -> Json:
     }
 
 
-def _buffer(buffer: Buffer, first_seen: float | None) -> Json:
+def buffer_item(buffer: Buffer, first_seen: float | None = None) -> Json:
+    """A buffer, whole."""
     return {
         "inode": buffer.inode,
         "size_bytes": buffer.size_bytes,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heaptop.analysis.diff import Delta, diff
+from heaptop.analysis.diff import Delta, diff, other_boot
 from heaptop.model import Buffer, Fence
 from tests.analysis.builders import buffer, holder, snapshot
 
@@ -45,6 +45,13 @@ def test_another_boot_has_nothing_in_common() -> None:
     delta = diff(snapshot(old, boot_id="a"), snapshot(new, boot_id="b"))
     assert delta == Delta((new,), (old,), (), 0, 0)
     assert diff(snapshot(old, boot_id="a"), snapshot(new)) == Delta((), (), (), 0, 0)
+
+
+def test_another_kernel_is_another_boot() -> None:
+    old, new = (replace(snapshot(buffer(1, 10)), kernel=kernel) for kernel in ("6.12", "7.2"))
+    assert other_boot(old, new)
+    assert not other_boot(replace(old, boot_id="a"), replace(new, boot_id="a"))
+    assert not other_boot(old, replace(new, kernel=None))
 
 
 def test_an_unknown_size_counts_as_nothing() -> None:
