@@ -1,4 +1,7 @@
-"""Records that heaptop's own BPF programs (`heaptop.trace.programs`) put into their ring, as steps.
+"""What heaptop's probes tell, as steps: records of its own BPF programs (`heaptop.trace.programs`), and fields of
+tracepoints and of kprobes without BPF (`heaptop.trace.perf_way`).
+
+A record of a program:
 
 HEADER    pid and tid (one number, pid above), CLOCK_MONOTONIC in ns, comm, what
 NUMBERS   three numbers: what they are depends on `what`
@@ -18,6 +21,8 @@ HEADER: Final = struct.Struct("<QQ16sQ")
 NUMBERS: Final = struct.Struct("<QQQ")
 TEXT_BYTES: Final = 64
 RAW_BYTES: Final = 192
+ALLOC_COMMAND: Final = 0x4800
+"""Type and number of DMA_HEAP_IOCTL_ALLOC; its size varies (drivers/dma-buf/dma-heap.c takes any)."""
 ERRNO_MAX: Final = 4095
 """What the kernel packs into a pointer (include/linux/err.h)."""
 
@@ -99,6 +104,29 @@ def _probed(step: Step, numbers: tuple[int, int, int], rest: bytes) -> Step:
             return replace(step, inode=first or None, size_bytes=second or None, result=0)
         case _:
             return replace(step, inode=first or None)
+
+
+def of_fields(what: What, pid: int, tid: int, time_ns: int, fields: Mapping[str, int | bytes]) -> Step | None:
+    """A step from the fields of a tracepoint, or of a kprobe that `heaptop.trace.perf_way` defined; None for a call of
+    dma_heap_ioctl that is no ALLOC.
+    """
+    step = Step(what, pid, tid, time_ns, _text(fields, "comm") or b"")
+    if what in {What.TRACE_EXPORTED, What.TRACE_CMA_BUSY, What.TRACE_CMA_DONE}:
+        return _traced(step, fields)
+    result = _number(fields, "result")
+    match what:
+        case What.CALL:
+            is_alloc = (_number(fields, "command") or 0) & 0xFFFF == ALLOC_COMMAND
+            return replace(step, size_bytes=_number(fields, "size")) if is_alloc else None
+        case What.RETURN:
+            return replace(step, result=result)
+        case What.EXPORTING:
+            return replace(step, size_bytes=_number(fields, "size") or None, exporter=_text(fields, "exporter") or None)
+        case What.EXPORTED if result is not None and -ERRNO_MAX <= result <= 0:
+            return replace(step, result=result)
+        case _:
+            inode, size_bytes = _number(fields, "inode") or None, _number(fields, "size") or None
+            return replace(step, inode=inode, size_bytes=size_bytes, result=0 if what == What.EXPORTED else None)
 
 
 def _traced(step: Step, fields: Mapping[str, int | bytes]) -> Step:

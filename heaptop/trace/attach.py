@@ -20,7 +20,7 @@ _PROG_LOAD, _GET_INFO, _ENABLE_STATS = 5, 15, 32
 _LICENCE: Final = b"Dual MIT/GPL"
 """These few instructions may be had under either licence; the helpers they call want to hear so."""
 _PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}
-_PERF_TYPE_TRACEPOINT: Final = 2
+PERF_TYPE_TRACEPOINT: Final = 2
 _PERF_FLAG_FD_CLOEXEC: Final = 8
 _ATTRIBUTE: Final = struct.Struct("<IIQQQQQIIQQ")
 """perf_event_attr: type, size, config, sample_period, sample_type, read_format, flags, wakeup_events, bp_type, config1
@@ -89,7 +89,7 @@ class Probe:
 
 def at_tracepoint(program: bytes, number: int) -> Probe:
     """At a tracepoint, by its number (`format` tells it)."""
-    return Probe(program, PROG_TRACEPOINT, _open_event(_PERF_TYPE_TRACEPOINT, number))
+    return Probe(program, PROG_TRACEPOINT, _open_event(PERF_TYPE_TRACEPOINT, number))
 
 
 def at_function(program: bytes, function: str, *, on_return: bool = False) -> Probe:
@@ -106,9 +106,17 @@ def enable_statistics() -> int:
 
 def _open_event(kind: int, config: int, name: int = 0) -> int:
     """On processor 0, as perf wants one named; a program runs on all."""
-    attribute = _ATTRIBUTE.pack(kind, _ATTRIBUTE.size, config, 1, 0, 0, 0, 1, 0, name, 0)
-    buffer = ctypes.create_string_buffer(attribute, _ATTRIBUTE.size)
-    fd = _libc.syscall(_PERF_EVENT_OPEN[platform.machine()], buffer, -1, 0, -1, _PERF_FLAG_FD_CLOEXEC)
+    return perf_event_open(_ATTRIBUTE.pack(kind, _ATTRIBUTE.size, config, 1, 0, 0, 0, 1, 0, name, 0), 0)
+
+
+def perf_event_open(attribute: bytes, cpu: int) -> int:
+    """An event of every process on one processor; its fd.
+
+    Raises:
+        OSError: with the kernel's errno.
+    """
+    buffer = ctypes.create_string_buffer(attribute, len(attribute))
+    fd = _libc.syscall(_PERF_EVENT_OPEN[platform.machine()], buffer, -1, cpu, -1, _PERF_FLAG_FD_CLOEXEC)
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -1,10 +1,12 @@
 """What a source of live events must do."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from heaptop.capture import Capture
 from heaptop.model import Event, Gap
+from heaptop.parse.event_record import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +57,28 @@ class EventSource(Protocol):
 
     def stop(self) -> None:
         """End it and give back everything. May be called twice."""
+
+
+class Way(Protocol):
+    """A way to watch the running kernel: by BPF, or without. All that it has is given back by whoever made it."""
+
+    @property
+    def watched(self) -> Sequence[str]:
+        """Tracepoints and functions."""
+
+    @property
+    def gaps(self) -> Sequence[Gap]:
+        """What cannot be told."""
+
+    @property
+    def lost(self) -> int:
+        """Records that found no room, or cannot be understood."""
+
+    def steps(self, timeout_s: float) -> Iterable[Step]:
+        """What happened since, in order; waits up to `timeout_s` where nothing did."""
+
+    def end(self) -> None:
+        """Watch no more; what happened until then can still be read."""
+
+    def kernel_s(self) -> float | None:
+        """Processor time taken in whoever is watched; None where not told."""

@@ -8,7 +8,7 @@ dma_buf_file_release, and never changed.
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from heaptop.parse.event_record import HEADER, NUMBERS
@@ -16,8 +16,8 @@ from heaptop.trace.attach import at_function
 from heaptop.trace.programs import LAYOUT_BYTES, Layout, Programs
 from heaptop.trace.ring import Ring
 
-_RELEASE: Final = "pipe_release"
-_PIPES: Final = 8
+RELEASE: Final = "pipe_release"
+PIPES: Final = 8
 _WORDS: Final = struct.Struct(f"<{LAYOUT_BYTES // 8}Q")
 _TIMEOUT_S: Final = 1.0
 
@@ -28,9 +28,9 @@ def find_layout(programs: Programs, ring: Ring) -> Layout | None:
     Raises:
         OSError: pipes cannot be watched.
     """
-    probe = at_function(programs.open_file(), _RELEASE)
+    probe = at_function(programs.open_file(), RELEASE)
     try:
-        inodes = [_open_and_close() for _ in range(_PIPES)]
+        inodes = [open_and_close() for _ in range(PIPES)]
     finally:
         probe.close()
     records = []
@@ -40,21 +40,33 @@ def find_layout(programs: Programs, ring: Ring) -> Layout | None:
 
 
 def layout_of(records: Iterable[bytes], inodes: Iterable[int]) -> Layout | None:
-    """The only offsets that all of these inodes agree with; records of other processes' pipes do not matter."""
-    by_number: dict[int, set[tuple[int, int]]] = {inode: set() for inode in inodes}
+    """As `layout_of_words`, from a program's records."""
+    seen = []
     for record in records:
         inode_address, _, _ = NUMBERS.unpack_from(record, HEADER.size)
         begin = HEADER.size + NUMBERS.size
-        file = _WORDS.unpack_from(record, begin + LAYOUT_BYTES)
+        seen.append(
+            (inode_address, _WORDS.unpack_from(record, begin), _WORDS.unpack_from(record, begin + LAYOUT_BYTES))
+        )
+    return layout_of_words(seen, inodes)
+
+
+def layout_of_words(seen: Iterable[tuple[int, Sequence[int], Sequence[int]]], inodes: Iterable[int]) -> Layout | None:
+    """The only offsets that all of these inodes agree with, from the address of each inode that was seen and the first
+    words of it and of its file; other processes' pipes do not matter.
+    """
+    by_number: dict[int, set[tuple[int, int]]] = {inode: set() for inode in inodes}
+    for inode_address, inode, file in seen:
         places = [8 * at for at, word in enumerate(file) if word == inode_address]
-        for at, word in enumerate(_WORDS.unpack_from(record, begin)):
+        for at, word in enumerate(inode):
             if word in by_number:
                 by_number[word] |= {(8 * at, place) for place in places}
     agreed = set.intersection(*by_number.values()) if by_number else set()
     return Layout(*agreed.pop()) if len(agreed) == 1 else None
 
 
-def _open_and_close() -> int:
+def open_and_close() -> int:
+    """A pipe that is opened and closed at once; its inode's number."""
     reader, writer = os.pipe()
     inode = os.fstat(reader).st_ino
     os.close(reader)

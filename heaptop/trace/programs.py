@@ -8,7 +8,7 @@ import platform
 from dataclasses import dataclass
 from typing import Final
 
-from heaptop.parse.event_record import HEADER, NUMBERS, RAW_BYTES, TEXT_BYTES, What
+from heaptop.parse.event_record import ALLOC_COMMAND, HEADER, NUMBERS, RAW_BYTES, TEXT_BYTES, What
 from heaptop.scan.bpf_asm import (
     GET_CURRENT_COMM,
     GET_CURRENT_PID_TGID,
@@ -30,8 +30,6 @@ from heaptop.scan.bpf_asm import (
     Assembler,
 )
 
-ALLOC_COMMAND: Final = 0x4800
-"""Type and number of DMA_HEAP_IOCTL_ALLOC; its size varies (drivers/dma-buf/dma-heap.c takes any)."""
 LAYOUT_BYTES: Final = 128
 """How far into struct inode and struct file their layout is looked for."""
 _WORD: Final = 8

@@ -20,11 +20,14 @@ from heaptop.trace.ring import Ring
 
 _TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _EXPORT: Final = "dma_buf/dma_buf_export"
-_CMA: Final = {What.TRACE_CMA_BUSY: "cma/cma_alloc_busy_retry", What.TRACE_CMA_DONE: "cma/cma_alloc_finish"}
-_RELEASES: Final = ("dma_buf_file_release", "dma_buf_release")
+CMA_TRACEPOINTS: Final = {
+    What.TRACE_CMA_BUSY: "cma/cma_alloc_busy_retry",
+    What.TRACE_CMA_DONE: "cma/cma_alloc_finish",
+}
+RELEASES: Final = ("dma_buf_file_release", "dma_buf_release")
 """The file operation of 5.8 and later, and of earlier kernels (where it is later a dentry's)."""
-_NO_PROBES: Final = "the kernel cannot be probed there"
-_CONFIGURE: Final = "a kernel with CONFIG_KPROBE_EVENTS"
+NO_PROBES: Final = "the kernel cannot be probed there"
+CONFIGURE: Final = "a kernel with CONFIG_KPROBE_EVENTS"
 
 
 class Watch:
@@ -53,12 +56,12 @@ class Watch:
 
     def _watch_frees(self) -> None:
         if self._layout is None or not any(
-            self._at_function(self._programs.release(self._layout), name) for name in _RELEASES
+            self._at_function(self._programs.release(self._layout), name) for name in RELEASES
         ):
-            self.gaps.append(Gap("frees", _NO_PROBES, _CONFIGURE))
+            self.gaps.append(Gap("frees", NO_PROBES, CONFIGURE))
 
     def _watch_cma(self) -> None:
-        missing = [name for what, name in _CMA.items() if not self._at_tracepoint(what, name)]
+        missing = [name for what, name in CMA_TRACEPOINTS.items() if not self._at_tracepoint(what, name)]
         if missing:
             what = f"CMA failures ({', '.join(missing)})"
             if any(isinstance(_format_of(name), ReadError) for name in missing):
@@ -73,15 +76,15 @@ class Watch:
             self._watch_exports()
         ends = self._at_function(self._programs.heap_return(), "dma_heap_ioctl", on_return=True)
         if not ends or not self._at_function(self._programs.heap_call(), "dma_heap_ioctl"):
-            self.gaps.append(Gap("latencies and failed allocations", _NO_PROBES, _CONFIGURE))
+            self.gaps.append(Gap("latencies and failed allocations", NO_PROBES, CONFIGURE))
 
     def _watch_exports(self) -> None:
         if not self._at_function(self._programs.export_call(), "dma_buf_export"):
-            self.gaps.append(Gap("allocations", _NO_PROBES, _CONFIGURE))
+            self.gaps.append(Gap("allocations", NO_PROBES, CONFIGURE))
         elif self._layout is None:
             self.gaps.append(Gap("which buffer was allocated", "the layout of struct inode could not be found out", ""))
         elif not self._at_function(self._programs.export_return(self._layout), "dma_buf_export", on_return=True):
-            self.gaps.append(Gap("which buffer was allocated", _NO_PROBES, "a kernel with CONFIG_KRETPROBES"))
+            self.gaps.append(Gap("which buffer was allocated", NO_PROBES, "a kernel with CONFIG_KRETPROBES"))
 
     def _at_tracepoint(self, what: What, name: str) -> bool:
         text = _format_of(name)

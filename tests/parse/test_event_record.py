@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from heaptop.errors import ParseError
 from heaptop.parse import trace_format
-from heaptop.parse.event_record import HEADER, NUMBERS, Step, What, parse
+from heaptop.parse.event_record import HEADER, NUMBERS, Step, What, of_fields, parse
 
 FORMATS = {
     what: trace_format.parse((Path(__file__).parent / "trace_formats" / name).read_bytes())
@@ -21,6 +21,7 @@ FORMATS = {
     )
 }
 ENOMEM = (1 << 64) - 12
+ADDRESS = -(1 << 50)
 
 
 def record(what: int, numbers: tuple[int, int, int] = (0, 0, 0), rest: bytes = b"") -> bytes:
@@ -87,3 +88,26 @@ def test_a_tracepoint_of_unknown_format() -> None:
 def test_any_bytes(raw: bytes) -> None:
     with suppress(ParseError):
         assert parse(raw, FORMATS).what in What
+
+
+@pytest.mark.parametrize(
+    ("what", "fields", "expected"),
+    [
+        (What.CALL, {"command": 0xC0184800, "size": 5000}, {"size_bytes": 5000}),
+        (What.RETURN, {"result": -12}, {"result": -12}),
+        (What.EXPORTING, {"size": 8192, "exporter": b"system"}, {"size_bytes": 8192, "exporter": b"system"}),
+        (What.EXPORTED, {"result": -12, "size": 77, "inode": 77}, {"result": -12}),
+        (What.EXPORTED, {"result": ADDRESS, "size": 8192, "inode": 9}, {"result": 0, "size_bytes": 8192, "inode": 9}),
+        (What.EXPORTED, {"result": ADDRESS, "size": 8192}, {"result": 0, "size_bytes": 8192, "inode": None}),
+        (What.RELEASED, {"inode": 9}, {"inode": 9}),
+        (What.TRACE_CMA_DONE, {"name": b"reserved", "pfn": 7, "count": 2, "align": 1, "errorno": 0},
+         {"area": b"reserved", "pfn": 7, "count_pages": 2, "align_order": 1, "result": 0}),
+    ],
+)  # fmt: skip
+def test_fields_of_a_kprobe(what: What, fields: dict[str, int | bytes], expected: dict[str, object]) -> None:
+    found = of_fields(what, 812, 815, 5_000, {"comm": b"cam\xff\n", **fields})
+    assert found == step(what, **expected)
+
+
+def test_another_ioctl_is_no_call() -> None:
+    assert of_fields(What.CALL, 1, 1, 1, {"command": 0x4801, "size": 5}) is None

@@ -1,12 +1,16 @@
 """The kernel's events where they cannot be had; that they can is shown in tests/vm."""
 
+import contextlib
 import errno
 import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import pytest
 
 from heaptop.errors import SourceError
-from heaptop.parse.event_record import What
+from heaptop.model import Gap
+from heaptop.parse.event_record import Step, What
 from heaptop.trace import kernel
 from heaptop.trace.attach import at_function, load
 from heaptop.trace.kernel import KernelEvents
@@ -34,11 +38,69 @@ def test_what_the_kernel_refuses(number: int, says: str, monkeypatch: pytest.Mon
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(kernel, "Ring", refuse)
+    monkeypatch.setattr(kernel, "_WAYS", (refuse, refuse))
     before = descriptors()
     with pytest.raises(SourceError, match=says):
         events().start()
     assert descriptors() == before
+
+
+@dataclass
+class FakeWay:
+    """Opens something, and tells steps."""
+
+    held: contextlib.ExitStack
+    watched: Sequence[str] = ("fake()",)
+    gaps: Sequence[Gap] = ()
+    lost: int = 0
+
+    def steps(self, timeout_s: float) -> Iterable[Step]:
+        assert timeout_s >= 0
+        return ()
+
+    def end(self) -> None:
+        self.held.close()
+
+    def kernel_s(self) -> float | None:
+        return None
+
+
+def test_the_next_way_is_taken_where_the_first_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first had opened until then is given back."""
+    closed: list[str] = []
+
+    def first(held: contextlib.ExitStack) -> FakeWay:
+        held.callback(closed.append, "first")
+        raise OSError(errno.EPERM, "no")
+
+    def blind(held: contextlib.ExitStack) -> FakeWay:
+        held.callback(closed.append, "blind")
+        return FakeWay(held, watched=())
+
+    def second(held: contextlib.ExitStack) -> FakeWay:
+        held.callback(closed.append, "second")
+        return FakeWay(held)
+
+    monkeypatch.setattr(kernel, "_WAYS", (first, blind, second))
+    source = events()
+    source.start()
+    assert (source.watched, closed) == (("fake()",), ["first", "blind"])
+    assert source.read(0) == ()
+    source.stop()
+    assert closed == ["first", "blind", "second"]
+
+
+def test_a_want_of_permission_is_told_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(held: contextlib.ExitStack) -> FakeWay:
+        raise PermissionError(errno.EACCES, "no")
+
+    def absent(held: contextlib.ExitStack) -> FakeWay:
+        raise OSError(errno.ENOENT, "no")
+
+    monkeypatch.setattr(kernel, "_WAYS", (absent, denied))
+    with pytest.raises(SourceError, match="not permitted") as raised:
+        events().start()
+    assert isinstance(raised.value.__cause__, PermissionError)
 
 
 def test_nothing_is_there_before_the_start() -> None:
