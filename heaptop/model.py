@@ -14,6 +14,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from heaptop.call_stack import Origin
+
 UNNAMED = "(unnamed)"
 """How a buffer without a name is shown. Its `name` is None or, where an empty name was set, empty."""
 
@@ -28,6 +30,7 @@ class Source(StrEnum):
     BUFINFO = "bufinfo"
     SYSFS_BUFFERS = "sysfs dmabuf"
     BPF = "bpf"
+    STACKS = "call stacks"
     DEV = "/dev/dma_heap"
     SYSFS_HEAPS = "/sys/class/dma_heap"
     DEBUGFS_CMA = "debugfs cma"
@@ -156,7 +159,7 @@ class Buffer:
     `name` is None for an unnamed buffer and also where no source tells names: `told("name")` says which.
     `file_count` are all references to its one struct file; `hidden_refs` those that no visible fd or mapping explains.
     `attachments` and `fences` are None where bufinfo does not tell. `runs` are its pages in its own order, None where
-    it is not known where they lie.
+    it is not known where they lie. `origin` is None where heaptop did not watch its allocation.
     """
 
     inode: int
@@ -171,6 +174,7 @@ class Buffer:
     heap: str | None = None
     provenance: Provenance = field(default_factory=no_provenance)
     runs: tuple[PageRun, ...] | None = None
+    origin: Origin | None = None
 
     def told(self, field_name: str) -> bool:
         """Whether any source told this field."""

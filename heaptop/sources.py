@@ -19,6 +19,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "debugfs-cma": "/sys/kernel/debug/cma",
     "sysfs-cma": "/sys/kernel/mm/cma",
     "vmstat": "/proc/vmstat",
+    "stacks": "call stacks of allocations, from each heaptop that watches a program",
 }
 """All of them. Who the kernel is, its memory and its heaps are always asked: nothing could be shown without."""
 
@@ -38,6 +39,7 @@ _PATHS: Final = {
     "sys/kernel/debug/cma": "debugfs-cma",
     "sys/kernel/mm/cma": "sysfs-cma",
     "proc/vmstat": "vmstat",
+    "heaptop/stacks": "stacks",
 }
 
 

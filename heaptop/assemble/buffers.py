@@ -12,6 +12,8 @@ from heaptop.assemble.gaps import Gaps, counted, is_gone, missing_debugfs
 from heaptop.assemble.heaps import HeapNames
 from heaptop.assemble.memo import Last, keep_equal
 from heaptop.assemble.processes import Holding
+from heaptop.assemble.stacks import StacksReader
+from heaptop.call_stack import Origin
 from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
 from heaptop.model import Buffer, Fence, PageRun, Provenance, Source
@@ -52,6 +54,7 @@ class Parts(NamedTuple):
     runs: tuple[PageRun, ...] | None = None
     dumped: tuple[Source, DumpedBuffer] | None = None
     info: DmabufFdinfo | None = None
+    origin: Origin | None = None
 
     @property
     def newest_info(self) -> DmabufFdinfo | None:
@@ -74,6 +77,7 @@ class Listing:
     trouble: str
     is_old: bool = False
     dumped: Mapping[int, tuple[Source, DumpedBuffer]] = field(default_factory=dict)
+    origins: Mapping[int, Origin] = field(default_factory=dict)
 
     @property
     def is_exact(self) -> bool:
@@ -99,6 +103,7 @@ class Listing:
             runs=self.bpf.runs.get(inode),
             dumped=self.dumped.get(inode),
             info=info,
+            origin=self.origins.get(inode),
         )
 
 
@@ -109,6 +114,7 @@ class Lister:
         self._bpf = BpfReader()
         self._names = Last(_known_names)
         self._parse = Last(bufinfo.parse)
+        self._origins = StacksReader()
         self._join = Last(_listing)
         self._text = b""
         self._entries: dict[int, SysfsEntry] = {}
@@ -121,18 +127,23 @@ class Lister:
         if isinstance(raw, bytes):
             raw = self._text = keep_equal(self._text, raw)
         info = gaps.read(raw, lambda text: self._parse(text, self._names(held, bpf.rows, infos)), "bufinfo")
-        return self._join(bpf, info, self._entries, BUFINFO in capture.older)
+        origins = self._origins.read(capture.files, gaps)
+        return self._join(bpf, info, self._entries, BUFINFO in capture.older, origins)
 
 
-def _listing(bpf: Bpf, info: Bufinfo | None, entries: dict[int, SysfsEntry], is_old: bool) -> Listing:
+def _listing(
+    bpf: Bpf, info: Bufinfo | None, entries: dict[int, SysfsEntry], is_old: bool, origins: Mapping[int, Origin]
+) -> Listing:
     """Of an older bufinfo, what is not in another list either has been freed since."""
     if info is None:
-        return Listing(bpf, {}, entries, (), has_bufinfo=False, trouble="")
+        return Listing(bpf, {}, entries, (), has_bufinfo=False, trouble="", origins=origins)
     nameless = tuple(row for row in info.rows if row.ino is None)
     rows = _by_inode(info)
     if is_old and (bpf.has_list or entries):
         rows = {inode: row for inode, row in rows.items() if inode in bpf.rows or inode in entries}
-    return Listing(bpf, rows, entries, nameless, has_bufinfo=True, trouble=info.trouble(), is_old=is_old)
+    return Listing(
+        bpf, rows, entries, nameless, has_bufinfo=True, trouble=info.trouble(), is_old=is_old, origins=origins
+    )
 
 
 def _by_inode(info: Bufinfo) -> dict[int, Row]:
@@ -250,6 +261,7 @@ def build(inode: int, parts: Parts) -> Buffer:
         holders=holders,
         heap=None if exporter is None else taken.first("heap", (Source.DERIVED, parts.heap_names.heap_of(exporter))),
         runs=taken.first("runs", (Source.BPF, parts.runs), (teller, _runs(told))),
+        origin=taken.first("origin", (Source.STACKS, parts.origin)),
         provenance=_provenance(tuple(taken.sources)),
     )
 

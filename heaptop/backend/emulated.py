@@ -23,6 +23,7 @@ from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Ra
 from heaptop.errors import SourceError
 from heaptop.scan.patience import Patience
 from heaptop.scan.proc import ProcScan
+from heaptop.stacks import shelf
 from heaptop.units import printable
 from heaptop_emulator import text
 from heaptop_emulator.framework import FILE_PREFIX
@@ -101,7 +102,9 @@ class EmulatedBackend:
         whole = Capture(
             source=self.source,
             captured_at=captured_at,
-            files=MappingProxyType({**state.files, _BUFINFO: text.bufinfo(buffers.values(), counts)}),
+            files=MappingProxyType(
+                {**state.files, **shelf.read_all(shelf.EMULATOR), _BUFINFO: text.bufinfo(buffers.values(), counts)}
+            ),
             links=state.links,
             processes=tuple(held for process in seen if (held := translation.process(process)) is not None),
             processes_seen=len(pids),

@@ -19,6 +19,7 @@ from heaptop.scan.pace import Paced
 from heaptop.scan.patience import TIMEOUT_S, Patience
 from heaptop.scan.proc import ProcScan, is_dmabuf
 from heaptop.sources import PROCESSES, source_of
+from heaptop.stacks import shelf
 from heaptop.units import printable, text_of
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class KernelBackend:
         self._holders = holders or find_holders(self._scan, timeout_s)
         self._whole = PlainHolders(self._scan, timeout_s)
         is_this_kernel = root == "/" and not places
+        self._has_stacks = is_this_kernel and "stacks" not in off
         self._bpf = _bpf_sources() if is_this_kernel and "bpf" not in off else ()
         self._programs: Patience[BpfSource, dict[str, Raw]] = Patience(lambda bpf: bpf.read(), timeout_s)
 
@@ -120,6 +122,8 @@ class KernelBackend:
         _put(files, "dev.ls", self._devices())
         files |= self._locked_heaps()
         files |= self._bpf_files()
+        if self._has_stacks:
+            files |= shelf.read_all(shelf.KERNEL)
         if not isinstance(files.get(_BPF_LIST), bytes):
             slow += self._wanted(self._pins(_PINS))
         texts, older = self._slow.each(slow)

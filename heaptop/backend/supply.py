@@ -66,6 +66,13 @@ class SharedHeaps:
         """
         self._asked(lambda client: client.set_name(inode, name))
 
+    def alive(self) -> frozenset[int] | None:
+        """Inodes of all live buffers; None where there is no emulator any more."""
+        try:
+            return frozenset(buffer.inode for buffer in self._asked(lambda client: client.state()).buffers)
+        except OSError:
+            return None
+
     def _asked(self, ask: Callable[[Client], _Answer]) -> _Answer:
         """An answer; if need be from a restarted emulator, which knows the buffers that live."""
         try:

@@ -1,7 +1,9 @@
 """`heaptop run`: runs a command whose dma-heap calls the emulator answers, or the kernel while heaptop looks on."""
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from heaptop.cli import values
@@ -46,6 +48,7 @@ class Options(CommonOptions):
     events: bool = False
     output: str | None = None
     quiet: bool = False
+    stacks: bool = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +69,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--events", action="store_true", help="tell each allocation on stderr; with --json as JSON")
     parser.add_argument("-o", "--output", metavar="FILE", help="tell each allocation in FILE instead")
+    parser.add_argument(
+        "--no-stacks", dest="stacks", action="store_false", help="take no note of where buffers are allocated"
+    )
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing but what goes wrong")
     parser.add_argument("command", metavar="CMD", nargs=argparse.REMAINDER, help="the command and its arguments")
 
@@ -134,6 +140,7 @@ def _run_inside(options: Options) -> int:
 
 def _observing(options: Options, heaps: Mapping[int, str]) -> tuple["Job", str]:
     """What to do, and what is said of it."""
+    from heaptop.stacks import shelf
     from heaptop.trace.supervise import observe
     from heaptop.trace.supervise.launch import Plan
     from heaptop.trace.supervise.libc import machine
@@ -148,12 +155,14 @@ def _observing(options: Options, heaps: Mapping[int, str]) -> tuple["Job", str]:
         return observe.Observation(heaps, injector, None if options.limit is None else LiveBytes())
 
     plan = Plan(options.command, machine(), Stopped(all_of_a_heap=False), heaps=None)
-    return _job(options, plan, respond), f"heaptop: observing this kernel's dma-heaps {_named(heaps.values())}"
+    job = _with_call_sites(_job(options, plan, respond), options, shelf.KERNEL, _alive_in_the_kernel)
+    return job, f"heaptop: observing this kernel's dma-heaps {_named(heaps.values())}"
 
 
 def _emulating(options: Options) -> tuple["Job", str]:
     """What to do, and what is said of it."""
     from heaptop.backend import supply
+    from heaptop.stacks import shelf
     from heaptop.trace.supervise import emulate
     from heaptop.trace.supervise.launch import Plan
     from heaptop.trace.supervise.libc import machine
@@ -173,7 +182,8 @@ def _emulating(options: Options) -> tuple["Job", str]:
 
     stopped = Stopped(all_of_a_heap=True, commands=emulate.BUFFER_COMMANDS)
     plan = Plan(options.command, known, stopped, heaps=tuple(nodes))
-    return _job(options, plan, respond), f"heaptop: emulating the dma-heaps {_named(nodes)}; {heaps.kind}"
+    job = _with_call_sites(_job(options, plan, respond), options, shelf.EMULATOR, heaps.alive)
+    return job, f"heaptop: emulating the dma-heaps {_named(nodes)}; {heaps.kind}"
 
 
 def _injector(options: Options, heaps: Sequence[str]) -> "Injector":
@@ -189,6 +199,28 @@ def _job(options: Options, plan: "Plan", respond: Callable[["Listener", "Nodes"]
 
     tells = options.events or options.json or options.output is not None
     return Job(plan, respond, latency_s=options.latency, tells_events=tells)
+
+
+def _with_call_sites(job: "Job", options: Options, kind: str, alive: Callable[[], Collection[int] | None]) -> "Job":
+    """The same, keeping call stacks where other heaptops of this user find them (see heaptop sites)."""
+    if not options.stacks:
+        return job
+    from heaptop.trace.call_sites import RecordedSites
+
+    try:
+        sites = RecordedSites(kind, alive)
+    except SourceError as error:
+        narrate(f"note: {error}")
+        return job
+    return replace(job, call_sites=lambda: sites)
+
+
+def _alive_in_the_kernel() -> Collection[int]:
+    from heaptop.assemble import assemble
+    from heaptop.backend.kernel import KernelBackend
+
+    with closing(KernelBackend()) as backend:
+        return frozenset(buffer.inode for buffer in assemble(backend.capture()).buffers)
 
 
 def _named(heaps: Iterable[str]) -> str:

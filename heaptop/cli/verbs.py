@@ -68,6 +68,9 @@ VERBS: Final = (
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), "alloc"),
     Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), "content"),
     Verb("events", "tell every allocation and free as it happens", (*_ALWAYS, "json", "filter"), "events"),
+    Verb(
+        "sites", "print which places in programs the buffers come from", (*_ALWAYS, "json", "filter", "source"), "sites"
+    ),
     Verb("run", "run a command with its dma-heap calls answered or observed", ("json",), "run"),
     Verb("export", "write an HTML page or OpenMetrics, or serve that", (*_ALWAYS, "source", "interval"), "export"),
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv"), "doctor"),

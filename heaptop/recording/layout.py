@@ -18,8 +18,10 @@ from heaptop.sources import SOURCES
 
 ABOUT: Final = "heaptop.json"
 LINKS: Final = "links.txt"
-TREES: Final = ("proc", "sys", "dev", "bpf", "dump")
-"""Folders that mirror real paths, the answers of heaptop's own BPF programs, and what other tools said."""
+TREES: Final = ("proc", "sys", "dev", "bpf", "dump", "heaptop")
+"""Folders that mirror real paths, the answers of heaptop's own BPF programs, what other tools said, and what heaptop
+itself saw.
+"""
 DAMAGE: Final = "recording"
 """The path in `Capture.files` that says that the recording itself is damaged."""
 GONE: Final = "gone.txt"

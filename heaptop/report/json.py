@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from heaptop.analysis.occupancy import runs, used_bits
+from heaptop.call_stack import NamedFrame, Origin
 from heaptop.model import (
     Buffer,
     CmaArea,
@@ -131,9 +132,27 @@ def buffer_item(buffer: Buffer, first_seen: float | None = None) -> Json:
         if buffer.fences is None
         else [{"usage": fence.usage, "text": fence.text, "signalled": fence.signalled} for fence in buffer.fences],
         "runs": None if buffer.runs is None else [{"pfn": pfn, "count_pages": count} for pfn, count in buffer.runs],
+        "origin": None if buffer.origin is None else _origin(buffer.origin),
         "first_seen": timestamp(first_seen),
         "holders": [_holder(holder) for holder in buffer.holders],
         "provenance": _provenance(buffer.provenance),
+    }
+
+
+def _origin(origin: Origin) -> Json:
+    """As it was taken: names of code are looked up by `heaptop sites`."""
+    return {
+        "pid": origin.pid,
+        "tid": origin.tid,
+        "comm": origin.comm,
+        "time": timestamp(origin.time),
+        "cut": origin.stack.cut or None,
+        "frames": [
+            {"function": frame.function, "file": frame.file, "line": frame.line}
+            if isinstance(frame, NamedFrame)
+            else {"build_id": frame.build_id or None, "path": frame.path or None, "address": frame.address}
+            for frame in origin.stack.frames
+        ],
     }
 
 

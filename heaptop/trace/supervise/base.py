@@ -116,3 +116,13 @@ class CallSites(Protocol):
         /proc/TID/syscall tells its stack pointer and program counter. Where the kernel is to make the buffer, it is
         not there yet.
         """
+
+    @property
+    def has_work(self) -> bool:
+        """Whether something is left to do for when nobody waits."""
+
+    def settle(self) -> None:
+        """Do it."""
+
+    def close(self) -> None:
+        """Nobody is left to be stopped. Leave nothing behind."""

@@ -112,6 +112,8 @@ class Supervisor:
             self._reap(os.waitpid(self._pid, 0))
         else:
             self._loop(*started)
+        if self._sites is not None:
+            self._sites.close()
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -168,6 +170,8 @@ class Supervisor:
             while self._late and self._late[0][0] <= time.monotonic():
                 _, _, call, outcome = heapq.heappop(self._late)
                 self._end(listener, responder, call, outcome)
+            if self._sites is not None and self._sites.has_work and not poll.poll(0):
+                self._sites.settle()
 
     def _until_next_ms(self) -> float | None:
         return max(0.0, self._late[0][0] - time.monotonic()) * 1e3 if self._late else None
