@@ -118,7 +118,7 @@ def _run(folder: RuntimeFolder, kept_by: Keeper, wanted: Wanted, report: _Report
     )
     books = Journal(folder, header)
     books.begin(recovered, found.serial)
-    world = World(machine, framework, setup.scenario, setup.seed, header.boot_id, books, tuple(recovered))
+    world = World(machine, framework, setup.scenario, setup.seed, setup.layout, header.boot_id, books, tuple(recovered))
     server = Server(world, actors, lambda: report.say(state="ready"))
     try:
         server.listen(Door(folder.listen("emulator")), _signals(), is_lasting=wanted.is_lasting)

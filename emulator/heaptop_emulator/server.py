@@ -35,14 +35,15 @@ _FIRST_CLIENT_TIMEOUT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is served: a machine, its heaps, and what was asked for when it was made. `journal` is told of every buffer
-    for a restart; `recovered` are those from before one, each with the pid that asked for it.
+    """What is served: a machine, its heaps, and what was asked for when it was made (`layout` as TOML). `journal` is
+    told of every buffer for a restart; `recovered` are those from before one, each with the pid that asked for it.
     """
 
     machine: Machine
     framework: Framework
     scenario: str
     seed: int = 1
+    layout: str = ""
     boot_id: str = field(default_factory=lambda: str(uuid4()))
     journal: Journal | None = None
     recovered: tuple[tuple[Buffer, int], ...] = ()
@@ -304,6 +305,7 @@ class Server:
             boot_id=self._world.boot_id,
             scenario=self._world.scenario,
             seed=self._world.seed,
+            layout=self._world.layout,
             started_at=self._started_at,
             is_lasting=self._is_lasting,
             recovered=len(self._world.recovered),

@@ -29,6 +29,7 @@ ANSWER_TIMEOUT_S: Final = 10.0
 START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 5.0
 _RETRY_S: Final = 0.02
+_RESTART_TIMEOUT_S: Final = 1.0
 _RESTART: Final = "heaptop emulator stop, and start it again"
 
 
@@ -119,6 +120,37 @@ def connect_or_start(
         was_started = _launch(setup or Setup(), path, lasting=lasting)
         if not was_started:
             time.sleep(_RETRY_S)
+
+
+def connect_again(path: str | None = None) -> Client:
+    """A client of the shared emulator after the connection was lost: it is started if it was killed and buffers may
+    live, and if it was ended, another one is waited for, but not long.
+
+    Raises:
+        NotRunningError: none runs, and none is about to.
+        EmulatorError: it cannot be reached or started.
+    """
+    deadline = time.monotonic() + _RESTART_TIMEOUT_S
+    while True:
+        try:
+            return connect(path)
+        except NotRunningError:
+            if _left_behind(path):
+                return connect_or_start(path=path)[0]
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_S)
+
+
+def _left_behind(path: str | None) -> bool:
+    """Whether an emulator was killed here, and has buffers to be found again."""
+    with suppress(NotRunningError):
+        folder = RuntimeFolder.open(path)
+        try:
+            return os.path.exists(folder.entry("journal"))
+        finally:
+            folder.close()
+    return False
 
 
 def _launch(setup: Setup, path: str | None, *, lasting: bool) -> bool:

@@ -95,6 +95,7 @@ class About:
     boot_id: str
     scenario: str
     seed: int
+    layout: str
     started_at: float
     is_lasting: bool
     recovered: int

@@ -180,7 +180,7 @@ class SharedEmulator:
         if self._closed:
             raise SourceError("the shared emulator", "heaptop has parted with it", _REMEDY)
         try:
-            self._client = shared.connect()
+            self._client = shared.connect_again()
         except NotRunningError as error:
             raise SourceError("the shared emulator has ended", "", "heaptop emulator start") from error
         except EmulatorError as error:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from heaptop_emulator import wire
 from heaptop_emulator.actor import ActorProcess
@@ -16,9 +17,10 @@ from heaptop_emulator.framework import Framework
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.others import heaps_of
 from heaptop_emulator.server import Server, World
-from heaptop_emulator.wire import Client, State
+from heaptop_emulator.wire import Client
 
 DEADLINE_S = 30.0
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,8 @@ def serving() -> Iterator[Served]:
     assert not thread.is_alive()
 
 
-def wait_for(ask: Callable[[], State], until: Callable[[State], bool]) -> State:
-    """Ask again and again until the state is as wanted."""
+def wait_for(ask: Callable[[], _T], until: Callable[[_T], bool]) -> _T:
+    """Ask again and again until the answer is as wanted."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         state = ask()
