@@ -9,6 +9,7 @@ from heaptop.tui import bindings
 from heaptop.tui.content_screen import ContentScreen
 from heaptop.tui.event_screen import EventScreen
 from heaptop.tui.help import FILTER, MARKS, capital
+from heaptop.tui.sites_screen import SitesScreen
 from heaptop.tui.table_view import TableView
 from heaptop.tui.views.buffers import BuffersView
 from heaptop.tui.views.cma import CmaView
@@ -17,6 +18,7 @@ from heaptop.tui.views.lab import LabView
 from heaptop.tui.views.processes import ProcessesView
 from heaptop.tui.widgets.cma_map import CmaMap
 from heaptop.tui.widgets.content_views import HexView
+from heaptop.tui.widgets.icicle import Icicle
 from heaptop.tui.widgets.table import Table
 
 SECTIONS: tuple[tuple[str, tuple[Iterable[BindingType], ...]], ...] = (
@@ -28,6 +30,7 @@ SECTIONS: tuple[tuple[str, tuple[Iterable[BindingType], ...]], ...] = (
     ("CMA", (CmaView.BINDINGS, CmaMap.BINDINGS)),
     ("Lab", (LabView.BINDINGS,)),
     ("Events", (EventScreen.BINDINGS,)),
+    ("Call sites", (SitesScreen.BINDINGS, Icicle.BINDINGS)),
     ("Content", (ContentScreen.BINDINGS, HexView.BINDINGS)),
 )
 

@@ -1,13 +1,12 @@
 """`heaptop sites`: which places in programs the buffers come from."""
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from heaptop.analysis.sites import By, Of, PeakKeeper, SiteTotal, by_stack, chosen, grouped, samples, tree
+from heaptop.analysis.sites import By, Of, PeakKeeper, SiteTotal, by_stack, chosen, grouped, samples
 from heaptop.cli import values
 from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit, look_of, narrate, narrate_gaps
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 SITES_SHOWN: Final = 20
 LOOK_S: Final = 0.5
 LEAKED_S: Final = 20.0
-FORMATS: Final = {".json": "speedscope", ".txt": "collapsed", ".collapsed": "collapsed", ".html": "html", ".svg": "svg"}
-"""How a file is written, by the end of its name."""
+ENDS: Final = (".json", ".txt", ".collapsed", ".html", ".svg")
+"""How the name of an exported file ends."""
 
 MANUAL: Final = {
     "sites": "Groups buffers by the place in the program that allocated them, with the call stacks that lead there, "
@@ -58,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=values.duration,
         help=f"watch for this time (default: one look; --of leaked {LEAKED_S:.0f}s)",
     )
-    parser.add_argument("--export", metavar="FILE", help=f"write a file that ends in {', '.join(FORMATS)}")
+    parser.add_argument("--export", metavar="FILE", help=f"write a file that ends in {', '.join(ENDS)}")
     parser.add_argument("--force", action="store_true", help="write it in place of one that exists")
     parser.add_argument(
         "--symbols", metavar="DIR", action="append", help="look here for unstripped files, too; may be given again"
@@ -72,8 +71,8 @@ def check(options: Options) -> None:
     Raises:
         UsageError: it does not.
     """
-    if options.export is not None and os.path.splitext(options.export)[1] not in FORMATS:
-        raise UsageError(f"--export {options.export}", "of no known kind", f"end it in {', '.join(FORMATS)}")
+    if options.export is not None and not options.export.endswith(ENDS):
+        raise UsageError(f"--export {options.export}", "of no known kind", f"end it in {', '.join(ENDS)}")
 
 
 def run(options: Options) -> int:
@@ -150,18 +149,8 @@ def _export(
     path: str, totals: Sequence[SiteTotal], symbolizer: "Symbolizer", by: By, title: str, *, force: bool
 ) -> None:
     from heaptop.recording.file import write_file
-    from heaptop.report import collapsed, flame, json, speedscope
+    from heaptop.report.site_exports import content, format_of
 
-    found = samples(totals, symbolizer.name)
-    match FORMATS[os.path.splitext(path)[1]]:
-        case "speedscope":
-            text = json.dumps(speedscope.document(found, title, by))
-        case "collapsed":
-            text = collapsed.text(found, by)
-        case "html":
-            text = flame.html(tree(found, by), title, by)
-        case _:
-            text = flame.svg(tree(found, by), title, by)
-    write_file(path, text.encode("utf-8", "surrogateescape"), force=force)
+    write_file(path, content(format_of(path) or "", samples(totals, symbolizer.name), title, by), force=force)
     count = sum(total.count for total in totals)
     narrate(f"heaptop: wrote {path}: {count} buffers in {len(totals)} call stacks")

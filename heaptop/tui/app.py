@@ -14,6 +14,7 @@ from textual.screen import Screen
 
 from heaptop import recording
 from heaptop.analysis.events import as_buffer
+from heaptop.analysis.sites import PeakKeeper
 from heaptop.backend.base import Backend, ContentReader, FdAt, whole_capture
 from heaptop.errors import HeaptopError
 from heaptop.model import Buffer, Process, ProcessId
@@ -23,9 +24,10 @@ from heaptop.tui.event_log import EventLog
 from heaptop.tui.event_screen import EventScreen
 from heaptop.tui.help import Key, capital, help_lines
 from heaptop.tui.live import Live
-from heaptop.tui.messages import EventsTold
+from heaptop.tui.messages import EventsTold, SnapshotArrived
 from heaptop.tui.renderables.details import gap_lines, name_cell
 from heaptop.tui.shell import LAB, ShellApp
+from heaptop.tui.sites_screen import SitesScreen
 from heaptop.tui.start import run_app
 from heaptop.tui.table_view import TableView
 from heaptop.tui.watcher import Ended, Told
@@ -48,6 +50,7 @@ class HeaptopApp(ShellApp):
         """See ShellApp."""
         super().__init__(backend, **options)
         self.live = Live(self.poller, self._tell_events)
+        self.peak = PeakKeeper()
 
     def _tell_events(self, log: EventLog, told: Told) -> None:
         """In the watcher's thread: pass it on to the app's."""
@@ -188,6 +191,25 @@ class HeaptopApp(ShellApp):
             panel.tell(log, events, self._page_bytes)
         if isinstance(self.screen, EventScreen):
             self.screen.tell(log, events)
+
+    def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
+        """Remember the moment with most bytes, and draw the call sites where they are shown."""
+        update = message.frame.update
+        self.peak.look(update.snapshot)
+        if isinstance(self.screen, SitesScreen) and self.shown.held is None:
+            self.screen.tell(update)
+
+    def action_sites(self) -> None:
+        """Where buffers were allocated."""
+
+        def take(inode: int | None) -> None:
+            if inode is not None:
+                self.go_to_buffer(inode)
+
+        screen = SitesScreen(self.peak)
+        self.push_screen(screen, take)
+        if self.update is not None:
+            screen.tell(self.update)
 
     def action_screenshot_file(self) -> None:
         """A picture of the screen, as SVG, in the working directory."""

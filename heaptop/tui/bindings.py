@@ -39,6 +39,7 @@ APP: list[BindingType] = [
     Binding("a", "go(6)", "allocate"),
     Binding("e", "events", "Live events on and off", show=False),
     Binding("E", "event_list", "All live events, with the map of a CMA area that failed", show=False),
+    Binding("c", "sites", "Call sites: where buffers were allocated", show=False),
     Binding("f5", "refresh_now", "Look now", show=False, key_display="F5"),
     Binding("f12", "screenshot_file", "Save a picture of the screen (SVG)", show=False, key_display="F12"),
     Binding("ctrl+p", "command_palette", "Palette: all commands", show=False, key_display="ctrl+p"),
