@@ -15,6 +15,7 @@ from heaptop.tui.views.buffers import BuffersView
 from heaptop.tui.views.cma import CmaView
 from heaptop.tui.views.heaps import HeapsView
 from heaptop.tui.views.lab import LabView
+from heaptop.tui.views.leaks import LeaksView
 from heaptop.tui.views.processes import ProcessesView
 from heaptop.tui.widgets.cma_map import CmaMap
 from heaptop.tui.widgets.content_views import HexView
@@ -28,6 +29,7 @@ SECTIONS: tuple[tuple[str, tuple[Iterable[BindingType], ...]], ...] = (
     ("Buffers", (BuffersView.BINDINGS,)),
     ("Processes", (ProcessesView.BINDINGS,)),
     ("CMA", (CmaView.BINDINGS, CmaMap.BINDINGS)),
+    ("Leaks", (LeaksView.BINDINGS,)),
     ("Lab", (LabView.BINDINGS,)),
     ("Events", (EventScreen.BINDINGS,)),
     ("Call sites", (SitesScreen.BINDINGS, Icicle.BINDINGS)),

@@ -7,10 +7,10 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from heaptop.analysis import levels as leveled
-from heaptop.analysis.classes import BufferClass, holder_text, rank, shown_name
+from heaptop.analysis.classes import BufferClass, class_of, rank, shown_name
 from heaptop.analysis.growth import ClassStory, Record, Tracker
 from heaptop.analysis.pace import BIRTHS_MIN, SUSPECT, Pace, Story, judge
-from heaptop.model import ProcessId
+from heaptop.model import Buffer, ProcessId
 
 TREND_POINTS: Final = 60
 LEVEL_CELLS: Final = 32
@@ -109,6 +109,21 @@ class Growth:
 
 
 NO_GROWTH: Final = Growth((), 0.0, 0.0, 0)
+
+
+class Suspected:
+    """Which buffers are of a suspect's class. Where several classes together are one, those that are its evidence."""
+
+    def __init__(self, growth: Growth) -> None:
+        self._keys = {one.key for one in growth.suspects if not one.various}
+        self._inodes = {
+            inode for one in growth.suspects if one.various and one.evidence for inode in one.evidence.inodes
+        }
+
+    def has(self, buffer: Buffer) -> bool:
+        """Whether this one is."""
+        return buffer.inode in self._inodes or (bool(self._keys) and class_of(buffer) in self._keys)
+
 
 _VARIOUS: Final = (("holder",), ("size",), ("name",), ("size", "holder"), ("size", "name"))
 """Where no class grows by itself: what may differ between classes that do together, closest kin first."""
@@ -277,10 +292,3 @@ def _other(tracker: Tracker, story: ClassStory) -> Verdict:
         since=story.levels.since,
         trend=trend,
     )
-
-
-def class_text(verdict: Verdict) -> str:
-    """Who holds it, as it is told: `nobody seen`, `various`."""
-    if "holder" in verdict.various and not verdict.key.holders:
-        return "various"
-    return holder_text(verdict.key.holders)

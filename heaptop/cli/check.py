@@ -198,7 +198,7 @@ def _by_minute(options: Options) -> Measured:
         from heaptop.analysis.filter import compile_filter
 
         chosen = compile_filter(options.filter)
-    from heaptop.report.growth import as_buffer
+    from heaptop.analysis.verdict_words import as_buffer
 
     suspects = [one for one in growth.suspects if chosen is None or chosen.matches(as_buffer(one))]
     return Measured(
@@ -233,8 +233,8 @@ class _Watch:
 
 
 def _rate(suspect: Verdict) -> Finding:
+    from heaptop.analysis.verdict_words import as_buffer
     from heaptop.report.check import rate_text
-    from heaptop.report.growth import as_buffer
 
     return Finding(
         suspect.key,

@@ -71,7 +71,7 @@ def run(options: Options) -> int:
     if snapshot is None:
         return Exit.INTERRUPTED
     kinds = frozenset(Kind) if options.all else {Kind.SUSPECT, Kind.GROWING}
-    from heaptop.report.growth import as_buffer
+    from heaptop.analysis.verdict_words import as_buffer
 
     verdicts = [
         one for one in growth.verdicts if one.kind in kinds and (chosen is None or chosen.matches(as_buffer(one)))

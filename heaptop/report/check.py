@@ -6,10 +6,10 @@ from typing import Final
 
 from heaptop.analysis.gate import Finding, Judged, Judgement, Limit, Named, Outcome
 from heaptop.analysis.suspects import Verdict
+from heaptop.analysis.verdict_words import class_cells, format_rate
 from heaptop.errors import RecordingError
 from heaptop.model import UNNAMED, Snapshot
 from heaptop.report import json
-from heaptop.report.growth import class_cells, format_rate
 from heaptop.report.text import UNKNOWN
 from heaptop.units import format_size, printable
 

@@ -26,10 +26,11 @@ from heaptop.tui.help import Key, capital, help_lines
 from heaptop.tui.live import Live
 from heaptop.tui.messages import EventsTold, SnapshotArrived
 from heaptop.tui.renderables.details import gap_lines, name_cell
-from heaptop.tui.shell import LAB, ShellApp
+from heaptop.tui.shell import ShellApp
 from heaptop.tui.sites_screen import SitesScreen
 from heaptop.tui.start import run_app
 from heaptop.tui.table_view import TableView
+from heaptop.tui.tabs import LAB
 from heaptop.tui.watcher import Ended, Told
 from heaptop.tui.widgets.dialogs import Ask, Choice, Choose, Sheet
 from heaptop.tui.widgets.event_panel import EventPanel

@@ -27,6 +27,7 @@ APP: list[BindingType] = [
     Binding("2", "go(2)", "Buffers", show=False),
     Binding("3", "go(3)", "Processes", show=False),
     Binding("4", "go(4)", "CMA", show=False),
+    Binding("5", "go(5)", "Leaks", show=False),
     Binding("6", "go(6)", "Lab", show=False),
     Binding("slash", "filter", "filter", key_display="/"),
     Binding("escape", "back", "Back: close details, the filter, a banner", show=False, key_display="Esc"),

@@ -21,13 +21,14 @@ from textual.widgets import ContentSwitcher
 from heaptop.analysis.filter import Filter, FilterContext
 from heaptop.backend.base import Allocator, Backend
 from heaptop.model import Buffer, Process, ProcessId
-from heaptop.session import Update
+from heaptop.session import Mark, Update
 from heaptop.tui import bindings
 from heaptop.tui.held import Held
 from heaptop.tui.messages import PollerBroke, SnapshotArrived, SourceLost
 from heaptop.tui.poller import Event, Failed, Looked, Poller
 from heaptop.tui.renderables.chrome import header_line, key_line, tabs_line, tiny_line
 from heaptop.tui.shown import Shown, header_facts, state_line, trend_line
+from heaptop.tui.tabs import BUFFERS, LAB, PROCESSES, VIEWS, tab_titles
 from heaptop.tui.terminal import AsciiFilter, speaks_unicode
 from heaptop.tui.themes import DEFAULT, VARIABLES, load_themes
 from heaptop.tui.view import Selecting, View
@@ -37,17 +38,6 @@ from heaptop.tui.widgets.line import Line
 from heaptop.units import printable
 
 T = TypeVar("T")
-
-VIEWS: tuple[tuple[int, str, str], ...] = (
-    (1, "Heaps", "heaptop.tui.views.heaps:HeapsView"),
-    (2, "Buffers", "heaptop.tui.views.buffers:BuffersView"),
-    (3, "Processes", "heaptop.tui.views.processes:ProcessesView"),
-    (4, "CMA", "heaptop.tui.views.cma:CmaView"),
-    (6, "Lab", "heaptop.tui.views.lab:LabView"),
-)
-"""Number, tab and class of each view; a view's module is imported when it is first shown."""
-
-BUFFERS, PROCESSES, LAB = 2, 3, 6
 
 WIDE_COLUMNS = 120
 """From here on there is room for a detail pane at the right."""
@@ -141,6 +131,11 @@ class ShellApp(App[int]):
     def since_mark_only(self) -> bool:
         """Whether only what changed since the mark is to be shown."""
         return self.shown.since_mark_only
+
+    @property
+    def mark(self) -> Mark | None:
+        """The mark that is set."""
+        return self.shown.mark
 
     @property
     def allocator(self) -> Allocator | None:
@@ -306,7 +301,7 @@ class ShellApp(App[int]):
         main, shown = self.screen_stack[0], self.shown
         facts = header_facts(shown, self.poller.backend.source, self.poller.interval_s, self.poller.scanning_s)
         status = self.view.status_text() if self.view is not None else ""
-        tabs = [(number, title) for number, title, _ in self.tabs]
+        tabs = tab_titles(self.tabs, self.update)
         main.query_one("#tiny", Line).tell(partial(tiny_line, facts))
         main.query_one("#header", Line).tell(partial(header_line, facts))
         main.query_one("#tabs", Line).tell(partial(tabs_line, tabs, self._current))

@@ -13,7 +13,7 @@ from textual.containers import Container
 from heaptop.analysis.filter import Filter, FilterContext
 from heaptop.backend.base import Allocator, Backend, ContentReader
 from heaptop.model import Buffer, Process, ProcessId
-from heaptop.session import Update
+from heaptop.session import Mark, Update
 from heaptop.tui.held import Held
 
 T = TypeVar("T")
@@ -51,6 +51,10 @@ class Shell(Protocol):
     @property
     def since_mark_only(self) -> bool:
         """Whether only what changed since the mark is to be shown (`d`)."""
+
+    @property
+    def mark(self) -> Mark | None:
+        """The mark that is set."""
 
     @property
     def allocator(self) -> Allocator | None:

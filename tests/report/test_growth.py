@@ -1,8 +1,9 @@
-"""`report.growth`."""
+"""`report.growth` and `analysis.verdict_words`."""
 
 import pytest
 
-from heaptop.report.growth import as_buffer, dots, evidence_lines, format_rate, verdict_text
+from heaptop.analysis.verdict_words import as_buffer, dots, format_rate, verdict_text
+from heaptop.report.growth import evidence_lines
 from tests.analysis.worlds import APP, CAMERA, World
 
 

@@ -49,7 +49,7 @@ async def test_what_stands_around_the_content() -> None:
         app = await ready(pilot, "2")
         assert line(app, "header").startswith(" heaptop  fake 6.12.0 · root · 1 gap ")
         assert "6 buffers 74.5 MiB" in line(app, "header")
-        assert line(app, "tabs") == " 1 Heaps  2 Buffers  3 Processes  4 CMA "
+        assert line(app, "tabs") == " 1 Heaps  2 Buffers  3 Processes  4 CMA  5 Leaks "
         assert line(app, "state").startswith(" scan 0.0 ms · heaptop 0.0 % CPU ")
         assert line(app, "footer").startswith(" Enter details  s sort  o owner  u who else  g group ")
         assert line(app, "footer").rstrip().endswith("? help")

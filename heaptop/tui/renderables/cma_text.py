@@ -11,7 +11,7 @@ from heaptop.analysis.in_the_way import InTheWay
 from heaptop.analysis.occupancy import Fit, free_runs_by_order, run_at
 from heaptop.model import Buffer, CmaArea, Gap, Snapshot
 from heaptop.tui.renderables.cma_map import Bit
-from heaptop.units import format_size, parse_size, printable
+from heaptop.units import format_delta, format_size, parse_size, printable
 
 Span = tuple[str, str]
 Spans = tuple[Span, ...]
@@ -229,3 +229,21 @@ def _count(number: int | None) -> str:
 def plain(spans: Spans) -> str:
     """The text alone."""
     return "".join(text for text, _ in spans)
+
+
+def since_mark_text(before: Sequence[CmaArea], now: Sequence[CmaArea], page_bytes: int) -> str:
+    """`since mark: reserved +4.00 MiB, largest hole -2.00 MiB`: what of the areas has changed."""
+    old = {area.name: area for area in before}
+    parts = []
+    for area in now:
+        was = old.get(area.name)
+        used = None if was is None else _grown(was.used_pages, area.used_pages)
+        hole = None if was is None else _grown(was.max_free_run_pages, area.max_free_run_pages)
+        if used or hole:
+            told = format_delta(None if used is None else used * page_bytes)
+            parts.append(f"{area.name} {told}" + (f", largest hole {format_delta(hole * page_bytes)}" if hole else ""))
+    return "since mark: " + ("; ".join(parts) or "nothing changed")
+
+
+def _grown(before: int | None, now: int | None) -> int | None:
+    return None if before is None or now is None else now - before

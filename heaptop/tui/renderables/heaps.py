@@ -1,15 +1,16 @@
 """The Heaps view's rows, its sums and the details of a row, as plain text with named styles. No app needed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from heaptop.model import ExporterTotal, Gap, Heap, Provenance, Snapshot
+from heaptop.analysis.diff import Delta
+from heaptop.model import Buffer, ExporterTotal, Gap, Heap, Provenance, Snapshot
 from heaptop.session import History
 from heaptop.tui.renderables.bar import bar
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.sparkline import sparkline
 from heaptop.tui.renderables.table import Cell, Column
-from heaptop.units import format_size, printable
+from heaptop.units import format_delta, format_size, printable
 
 OTHERS, HELD = "Other exporters", "Held by"
 PERCENT_WIDTH = 6
@@ -23,6 +24,7 @@ class HeapRow:
 
     `kind` is heap, exporter, held or title. `name` is None where it is not told, `share` is of all known bytes, and
     `filter_text` shows its buffers (None: there is no such filter). `area_heaps` are all heaps of a CMA heap's area.
+    Where `is_delta`, numbers are what changed since the mark.
     """
 
     kind: str
@@ -34,6 +36,7 @@ class HeapRow:
     filter_text: str | None = None
     heap: Heap | None = None
     area_heaps: tuple[str, ...] = ()
+    is_delta: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -93,6 +96,28 @@ def _held_rows(snapshot: Snapshot) -> tuple[HeapRow, ...]:
     return (*rows, HeapRow("held", name, len(orphans), sum(orphans), _share(sum(orphans), total), (), "orphan"))
 
 
+def since_mark(rows: Sequence[HeapRow], delta: Delta) -> tuple[HeapRow, ...]:
+    """The rows that have changed since the mark, by how much; titles stay where there are rows below them."""
+    changed = [row if row.kind == "title" else _changed(row, delta) for row in rows]
+    kept = [row for row in changed if row.kind == "title" or row.buffers or row.size_bytes]
+    below = [*kept[1:], HeapRow("title", "")]
+    return tuple(row for row, after in zip(kept, below, strict=True) if row.kind != "title" or after.kind != "title")
+
+
+def _changed(row: HeapRow, delta: Delta) -> HeapRow:
+    before = [*delta.gone, *(old for old, _ in delta.changed)]
+    now = [*delta.new, *(new for _, new in delta.changed)]
+    old, new = ([buffer for buffer in side if _is_of(buffer, row)] for side in (before, now))
+    size = sum(one.size_bytes or 0 for one in new) - sum(one.size_bytes or 0 for one in old)
+    return replace(row, buffers=len(new) - len(old), size_bytes=size, share=None, is_delta=True)
+
+
+def _is_of(buffer: Buffer, row: HeapRow) -> bool:
+    if row.kind == "held":
+        return buffer.is_orphan == (row.filter_text == "orphan")
+    return (buffer.heap if row.kind == "heap" else buffer.exporter) == row.name
+
+
 def _share(size_bytes: int | None, total: int) -> float | None:
     return None if size_bytes is None else size_bytes / total if total else 0.0
 
@@ -112,18 +137,22 @@ def name_cell(row: HeapRow, width: int) -> Cell:
 
 def buffers_cell(row: HeapRow, _width: int) -> Cell:
     """How many buffers."""
+    if row.is_delta:
+        return f"{row.buffers or 0:+,}"
     return (("~", "unknown"),) if row.buffers is None else f"{row.buffers:,}"
 
 
 def size_cell(row: HeapRow, _width: int) -> Cell:
     """Their size."""
+    if row.is_delta:
+        return ((format_delta(row.size_bytes), "grown" if (row.size_bytes or 0) > 0 else "shrunk"),)
     return (("~", "unknown"),) if row.size_bytes is None else ((format_size(row.size_bytes), "size"),)
 
 
 def share_cell(row: HeapRow, width: int) -> Cell:
     """A bar and per cent of all known bytes."""
     if row.share is None:
-        return (("~", "unknown"),)
+        return (("since mark", "dim"),) if row.is_delta else (("~", "unknown"),)
     percent = f"{round(row.share * 100)} %".rjust(PERCENT_WIDTH)
     if width <= PERCENT_WIDTH:
         return percent

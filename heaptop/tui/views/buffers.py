@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 
 from heaptop.analysis.filter import Filter
 from heaptop.analysis.sort import buffer_keys
+from heaptop.analysis.suspects import NO_GROWTH, Suspected
 from heaptop.model import Buffer, ProcessId
 from heaptop.session import Update
 from heaptop.tui.ordering import Ordering
@@ -68,6 +69,7 @@ class BuffersView(TableView[Row]):
         self._ordered_by: tuple[object, ...] | None = None
         self._candidates: Mapping[int, Buffer] = {}
         self._marks: dict[int, str] = {}
+        self._suspects = Suspected(NO_GROWTH)
         self.table.sorted_by = ("size", True)
 
     # ---- cells ----
@@ -103,6 +105,8 @@ class BuffersView(TableView[Row]):
         change = self._marks.get(row.inode, " ")
         if row.inode in self.shell.held:
             return ((change, ""), ("*", "own"))
+        if self._suspects.has(row) and change != "-":
+            return ((change, ""), ("!", "suspect"))
         return ((change, ""), ("?", "orphan")) if row.is_orphan and change != "-" else change
 
     def _cell_inode(self, row: Row, _width: int) -> Cell:
@@ -156,6 +160,7 @@ class BuffersView(TableView[Row]):
     def draw(self, update: Update) -> None:
         """Filter, order, group; a tick costs what changed."""
         self._candidates, self._marks = self._scope(update)
+        self._suspects = Suspected(update.growth)
         self._make_room(update)
         key = buffer_keys(update.history.first_seen)
         name, descending = self.table.sorted_by or ("size", True)

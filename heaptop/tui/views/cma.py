@@ -145,8 +145,13 @@ class CmaView(View):
         ]
 
     def status_text(self) -> str:
-        """How many areas there are."""
-        return "" if len(self._areas) < 2 else f"{len(self._areas)} areas"
+        """How many areas there are; what has changed since the mark, where that is asked for."""
+        areas = "" if len(self._areas) < 2 else f"{len(self._areas)} areas"
+        update, mark = self.shell.update, self.shell.mark
+        if not self.shell.since_mark_only or update is None or mark is None:
+            return areas
+        since = cma_text.since_mark_text(mark.snapshot.cma, update.snapshot.cma, update.snapshot.page_bytes)
+        return f"{areas} · {since}" if areas else since
 
     def focus_content(self) -> None:
         """The map has the keys."""

@@ -72,7 +72,11 @@ class HeapsView(TableView[HeapRow]):
         snapshot = update.snapshot
         key, descending = self.table.sorted_by or ("size", True)
         order = sort_rows(snapshot.heaps, HEAP_KEYS, f"-{key}" if descending else key)
-        self.table.set_rows(heaps.heap_rows(snapshot, update.history, order), empty=heaps.empty_text(snapshot.gaps))
+        rows, empty = heaps.heap_rows(snapshot, update.history, order), heaps.empty_text(snapshot.gaps)
+        if self.shell.since_mark_only and update.since_mark is not None:
+            rows = heaps.since_mark(rows, update.since_mark)
+            empty = "no heap has changed since the mark; press d to see all"
+        self.table.set_rows(rows, empty=empty)
         self.sums.update(content_of(heaps.sum_lines(snapshot)))
 
     def status_text(self) -> str:

@@ -1,6 +1,7 @@
 """The Processes view: who pays for what. Each process opens to its buffers, each of those leads to who else has it."""
 
 import pwd
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,6 +9,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
+from heaptop.analysis.diff import Delta
 from heaptop.analysis.sort import PROCESS_KEYS, Key, sort_rows
 from heaptop.model import Buffer, Process, ProcessId, Snapshot
 from heaptop.session import Update
@@ -28,6 +30,8 @@ from heaptop.tui.table_view import TableView
 from heaptop.tui.widgets.line import Line as LineWidget
 from heaptop.tui.widgets.table import Table
 from heaptop.units import format_delta, format_size
+
+SINCE_START, SINCE_MARK = "Since start", "Since mark"
 
 GROWN_POINTS = 3
 """A process is marked as grown while its RSS is above that of so many refreshes ago."""
@@ -57,6 +61,7 @@ class ProcessesView(TableView[Row]):
     DESCENDING = frozenset({"rss", "pss", "buffers", "growth"})
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        self._growth_title = SINCE_START
         super().__init__(id=id)
         self._totals = LineWidget("totals")
         self._open: set[ProcessId] = set()
@@ -73,7 +78,7 @@ class ProcessesView(TableView[Row]):
             Column("rss", "RSS", 9, lambda row, _: format_size(_process(row).rss_bytes), align="right", worth=100),
             Column("pss", "PSS", 9, lambda row, _: format_size(_process(row).pss_bytes), align="right", worth=55),
             Column("buffers", "Buffers", 7, lambda row, _: str(len(_process(row).inodes)), align="right", worth=50),
-            Column("growth", "Since start", 12, self._cell_growth, align="right", worth=45),
+            Column("growth", self._growth_title, 12, self._cell_growth, align="right", worth=45),
             Column("trend", "Last 60 s", 12, self._cell_trend, flex=1, width_max=60, worth=20, sortable=False),
         )
 
@@ -98,10 +103,16 @@ class ProcessesView(TableView[Row]):
 
     def _cell_growth(self, row: Row, _width: int) -> Cell:
         update = self.shell.update
-        growth = None if update is None else update.history.growth_bytes.get(_process(row).id)
+        growth = None if update is None else self._growth_bytes(update).get(_process(row).id)
         trend = self._trend_bytes(row)
         grown = bool(growth and growth > 0) and trend[-1:] > trend[-1 - GROWN_POINTS :][:1]
         return (("▲ " if grown else "", "grown"), (format_delta(growth), "" if growth else "dim"))
+
+    def _growth_bytes(self, update: Update) -> Mapping[ProcessId, int]:
+        """RSS now less RSS when it was first seen or, while that is asked for, at the mark."""
+        if self.shell.since_mark_only and update.since_mark is not None:
+            return since_mark_bytes(update.since_mark)
+        return update.history.growth_bytes
 
     def _trend_bytes(self, row: Row) -> tuple[int, ...]:
         update = self.shell.update
@@ -125,7 +136,11 @@ class ProcessesView(TableView[Row]):
             processes = [process for process in processes if filter_.matches_process(process, buffers, context)]
         if self.shell.since_mark_only and (touched := self.shell.filter_context.since_mark) is not None:
             processes = [process for process in processes if not touched.isdisjoint(process.inodes)]
-        growth = update.history.growth_bytes
+        title = SINCE_MARK if self.shell.since_mark_only and update.since_mark is not None else SINCE_START
+        if title != self._growth_title:
+            self._growth_title = title
+            self.table.set_columns(self.columns())
+        growth = self._growth_bytes(update)
         keys: dict[str, Key[Process]] = {**PROCESS_KEYS, "growth": lambda process: growth.get(process.id)}
         name, descending = self.table.sorted_by or ("rss", True)
         rows: list[Row] = []
@@ -233,6 +248,19 @@ class ProcessesView(TableView[Row]):
         if self.shell.update is not None:
             self.show(self.shell.update)
         self.table.select(process)
+
+
+def since_mark_bytes(delta: Delta) -> dict[ProcessId, int]:
+    """By how much the RSS of each process has changed."""
+    grown: Counter[ProcessId] = Counter()
+    for sign, buffers in (
+        (1, (*delta.new, *(new for _, new in delta.changed))),
+        (-1, (*delta.gone, *(old for old, _ in delta.changed))),
+    ):
+        for buffer in buffers:
+            for holder in buffer.holders:
+                grown[holder.process] += sign * (buffer.size_bytes or 0)
+    return dict(grown)
 
 
 def totals_line(snapshot: Snapshot, width: int) -> tuple[Piece, ...]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from heaptop.analysis.in_the_way import in_the_way
@@ -5,7 +7,7 @@ from heaptop.analysis.occupancy import fit
 from heaptop.model import Buffer, CmaArea, CmaRange, Gap, Memory, PageRun
 from heaptop.tui.renderables import cma_text
 from heaptop.tui.renderables.cma_map import Bit
-from heaptop.tui.renderables.cma_text import Request, plain, request_of
+from heaptop.tui.renderables.cma_text import Request, plain, request_of, since_mark_text
 from tests.tui.stage import area, snapshot
 
 PAGE = 4096
@@ -155,3 +157,11 @@ def test_no_area() -> None:
     told = plain(cma_text.no_area_spans(snapshot(memory=Memory(cma_total_bytes=64 << 20), gaps=(gap,))))
     assert told.startswith("64.0 MiB of CMA (meminfo), but no area is told.")
     assert told.endswith("\n\n~ sys/kernel/debug/cma: EACCES\n  run as root")
+
+
+def test_since_a_mark() -> None:
+    before, now = area(((0, 64),)), area(((0, 64), (128, 256)))
+    assert since_mark_text([before], [now], 4096) == "since mark: reserved +1.00 MiB, largest hole -1.25 MiB"
+    assert since_mark_text([before], [before], 4096) == "since mark: nothing changed"
+    assert since_mark_text([], [now], 4096) == "since mark: nothing changed"
+    assert since_mark_text([replace(before, used_pages=None)], [now], 4096).startswith("since mark: reserved ~")

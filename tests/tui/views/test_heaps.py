@@ -1,6 +1,9 @@
+from dataclasses import replace
 from typing import Any
 
+from heaptop.analysis.diff import diff
 from heaptop.model import Buffer, ExporterTotal, FdRef, Heap, Holder, ProcessId, Snapshot, Source
+from heaptop.session import Mark
 from heaptop.tui.app import HeaptopApp
 from heaptop.tui.views.heaps import HeapsView
 from heaptop.tui.widgets.detail import DetailPane
@@ -167,3 +170,21 @@ def test_heaps_at_80x24(snap_compare: Any) -> None:
 
 def test_heaps_at_120x40(snap_compare: Any) -> None:
     assert snap_compare(app(), terminal_size=WIDE, run_before=lambda pilot: ready(pilot, "1", "down"))
+
+
+async def test_since_the_mark_heaps_say_by_how_much() -> None:
+    before, now = seen(3), seen(12)
+    one = staged(replace(update(now), since_mark=diff(before, now)), replace(update(now), since_mark=diff(now, now)))
+    async with one.run_test(size=WIDE) as pilot:
+        shown = await ready(pilot, "1")
+        shown.shown.mark = Mark("A", before, 0.0)
+        await pilot.press("d")
+        rows = [row.split() for row in lines(shown)[1:]]
+        assert [row[:4] for row in rows] == [
+            ["system", "+9", "+18.0", "MiB"],
+            ["Held", "by"],
+            ["processes", "+9", "+18.0", "MiB"],
+        ]
+        await pilot.press("f5")
+        await until(pilot, lambda: not lines(shown)[1:])
+        assert "no heap has changed since the mark" in view_of(shown).table.empty_text

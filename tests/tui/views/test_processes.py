@@ -162,3 +162,17 @@ async def opened(pilot: Any) -> None:
     await until(pilot, lambda: app.update and app.update.number == 2)
     await pilot.press("home", "down", "right")
     await pilot.pause()
+
+
+async def test_growth_since_the_mark() -> None:
+    async with playing(look(*PHONE[2:]), look(*PHONE, second=60)).run_test(size=WIDE) as pilot:
+        app = await ready(pilot, "3", "m")
+        await until(pilot, lambda: app.shown.mark)
+        await pilot.press("f5", "d")
+        await until(pilot, lambda: app.update and app.update.since_mark and app.update.since_mark.new)
+        table = view_of(app).table
+        assert "Since mark" in table.render_line(0).text
+        assert any("surfaceflinger" in row and "+64.0 MiB" in row for row in lines(app))
+        assert any("cameraserver" in row and "+8.00 MiB" in row for row in lines(app))
+        await pilot.press("d")
+        assert "Since start" in table.render_line(0).text
