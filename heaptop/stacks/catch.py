@@ -9,9 +9,12 @@ import platform
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from heaptop.call_stack import NamedFrame
+from heaptop.stacks import python
 from heaptop.stacks.machine import ARM64, X86_64, Machine, Registers
 from heaptop.stacks.memory import Memory, identity
 from heaptop.stacks.modules import Modules
+from heaptop.stacks.python import Interpreter
 from heaptop.stacks.registers import decode, parked
 from heaptop.stacks.space import STACK_BYTES_MAX, Space
 from heaptop.stacks.unwind import End, Walk, unwind
@@ -29,6 +32,9 @@ class Copy(NamedTuple):
     machine: Machine
     registers: Registers
     stack: bytes
+    interpreter: Interpreter | None = None
+    calls: tuple[tuple[NamedFrame, ...], ...] = ()
+    """Of an interpreter's frames, those that each of its calls runs, innermost first."""
 
     def walk(self) -> Walk:
         """Its frames. Where the copy was too short, the next one from this process is longer."""
@@ -97,7 +103,11 @@ def of_parked(spaces: Spaces, tid: int) -> Copy | None:
 
 
 def _copied(space: Space, tid: int, machine: Machine, registers: Registers) -> Copy:
-    return Copy(space, machine, registers, Memory(tid).read(registers[machine.sp] or 0, space.stack_bytes))
+    memory = Memory(tid)
+    stack = memory.read(registers[machine.sp] or 0, space.stack_bytes)
+    interpreter = python.of(space)
+    calls = () if interpreter is None else python.frames(interpreter, memory, tid)
+    return Copy(space, machine, registers, stack, interpreter, calls)
 
 
 def _maps(pid: int) -> bytes | None:

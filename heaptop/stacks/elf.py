@@ -19,6 +19,7 @@ NOTES_BYTES_MAX: Final = 1 << 16
 SECTIONS_MAX: Final = 1 << 13
 _PT_LOAD, _PT_NOTE, _PT_GNU_EH_FRAME = 1, 4, 0x6474E550
 _NT_GNU_BUILD_ID: Final = 3
+_SHT_PROGBITS: Final = 1
 _PAGE_MASK: Final = 0xFFF
 _SECTION32: Final = struct.Struct("<10I")
 _SECTION64: Final = struct.Struct("<IIQQQQIIQQ")
@@ -130,7 +131,7 @@ class Elf:
                 return start - (segment.address + file_offset - segment.offset)
         return None
 
-    def section(self, wanted: bytes) -> tuple[int, int] | None:
+    def section(self, wanted: bytes, kind: int = _SHT_PROGBITS) -> tuple[int, int] | None:
         """Address and length of a section; None where there is none, as in memory and in stripped files."""
         layout = _SECTION64 if self.word_bytes == 8 else _SECTION32
         start = self._field(("<Q", 40), ("<I", 32))
@@ -141,8 +142,8 @@ class Elf:
         if len(text) < count * layout.size:
             return None
         sections = list(layout.iter_unpack(text))
-        for name, kind, _, address, _, length, *_ in sections:
+        for name, its_kind, _, address, _, length, *_ in sections:
             where = sections[names][4] + name
-            if kind == 1 and self._read(where, len(wanted) + 1) == wanted + b"\0":
+            if its_kind == kind and self._read(where, len(wanted) + 1) == wanted + b"\0":
                 return address, length
         return None

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from heaptop.call_stack import CallStack, CodeFrame, Frame
 from heaptop.stacks.catch import Copy
 from heaptop.stacks.log import StackLog
+from heaptop.stacks.modules import Module
 from heaptop.stacks.shelf import Shelf
 from heaptop.stacks.unwind import End
 
@@ -71,15 +72,24 @@ class StackRecorder:
 
 
 def stack_of(copy: Copy) -> CallStack:
-    """The stack that a copy is of."""
+    """The stack that a copy is of. Where an interpreter runs, its functions stand in the place of its own frames."""
     walk = copy.walk()
-    frames = tuple(_frame(copy, address) for address in walk.addresses)
-    return CallStack(frames, "" if walk.end is End.WHOLE else walk.end.value)
+    calls = deque(copy.calls)
+    frames: list[Frame] = []
+    for address in walk.addresses:
+        frame, place = _frame(copy, address)
+        if copy.interpreter is None or not copy.calls or place is not copy.interpreter.module:
+            frames.append(frame)
+        elif copy.interpreter.runs_at(address) and calls:
+            frames += calls.popleft()
+    for call in calls:  # the walk did not get so far
+        frames += call
+    return CallStack(tuple(frames), "" if walk.end is End.WHOLE else walk.end.value)
 
 
-def _frame(copy: Copy, address: int) -> Frame:
+def _frame(copy: Copy, address: int) -> tuple[CodeFrame, Module | None]:
     place = copy.space.place(address)
     if place is None:
-        return CodeFrame("", "", address)
+        return CodeFrame("", "", address), None
     module, linked = place
-    return CodeFrame(module.build_id, module.path.decode("utf-8", "surrogateescape"), linked)
+    return CodeFrame(module.build_id, module.path.decode("utf-8", "surrogateescape"), linked), module

@@ -50,6 +50,8 @@ class Space(Rules):
         """How much of a stack is copied: more, once a walk ended for want of it."""
         self.is_old = False
         """Whether a walk met code that was not mapped when this was made: libraries are loaded at any time."""
+        self.interpreter: object = NotImplemented
+        """Of the program's language, once it was looked for (python.py)."""
         self._modules = modules
         self._code = _code(text)
         self._starts = [start for start, _, _ in self._code]
