@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -128,13 +129,11 @@ def _open(vma: Vma, pid: int) -> _Opened:
     begin = vma.offset
     try:
         fd = os.open(f"/proc/{pid}/map_files/{vma.start:x}-{vma.end:x}", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # it takes CAP_CHECKPOINT_RESTORE (5.9 on; before CAP_SYS_ADMIN)
-        path = os.path.join(f"/proc/{pid}/root".encode(), vma.path.lstrip(b"/"))
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        # The device is not compared: btrfs and overlayfs show another in maps (their anonymous devices).
-        if os.fstat(fd).st_ino != vma.inode or vma.path.endswith(_DELETED):
-            os.close(fd)
-            raise FileNotFoundError from None
+    except OSError:  # it takes CAP_CHECKPOINT_RESTORE (5.9 on; before CAP_SYS_ADMIN), and the process
+        try:
+            fd = _open_path(os.path.join(f"/proc/{pid}/root".encode(), vma.path.lstrip(b"/")), vma)
+        except OSError:  # the process has ended; most see the same files as this one
+            fd = _open_path(vma.path, vma)
     if begin and os.pread(fd, 4, begin) != MAGIC:
         begin = 0  # the file's first mapping is not of its start
 
@@ -145,3 +144,16 @@ def _open(vma: Vma, pid: int) -> _Opened:
             raise DamageError(str(error)) from error
 
     return _Opened(read, begin, fd)
+
+
+def _open_path(path: bytes, vma: Vma) -> int:
+    """The file at a path, where it is the one that was mapped.
+
+    The device is not compared: btrfs and overlayfs show another in maps (their anonymous devices).
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    found = os.fstat(fd)
+    if found.st_ino != vma.inode or not stat.S_ISREG(found.st_mode) or vma.path.endswith(_DELETED):
+        os.close(fd)
+        raise FileNotFoundError(path)
+    return fd

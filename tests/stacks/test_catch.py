@@ -157,6 +157,12 @@ def test_after_exec_nothing_of_the_old_program_is_taken_for_the_new(programs: Pa
         os.close(theirs)
 
 
+def test_a_walk_after_the_process_has_ended(programs: Path, spaces: Spaces) -> None:
+    with waiting([deep(programs, *BUILDS[0])]) as tid:
+        copy = copied(spaces, tid)
+    assert copy.walk().end is End.WHOLE
+
+
 def test_a_process_that_is_gone(spaces: Spaces) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
