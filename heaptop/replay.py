@@ -20,13 +20,15 @@ class ReplaySession(Session):
         return self._timeline.first_seen(self._timeline.index)
 
     def go(self, index: int) -> Iterator[Update]:
-        """Go to a moment; gives the updates up to it, of which the last is the one.
+        """Go to a moment; gives the updates up to it, of which the last is the one. None where it stands there.
 
         A little way on, each moment in between; anywhere else the moments that a trend is made of, after `restart`.
 
         Raises:
             IndexError: there is no such moment.
         """
+        if index == self._shown:
+            return
         first = 0 if self._shown is None else self._shown + 1
         if self._shown is None or not first <= index < first + TREND_POINTS:
             first = max(0, index - TREND_POINTS + 1)

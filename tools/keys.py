@@ -24,6 +24,7 @@ from heaptop.tui.widgets.table import Table
 
 SECTIONS: tuple[tuple[str, tuple[Iterable[BindingType], ...]], ...] = (
     ("Everywhere", (bindings.APP, bindings.SCREEN)),
+    ("In a recording of many moments", (bindings.REPLAY,)),
     ("In every list", (TableView.BINDINGS, Table.BINDINGS)),
     ("Heaps", (HeapsView.BINDINGS,)),
     ("Buffers", (BuffersView.BINDINGS,)),

@@ -26,11 +26,11 @@ from heaptop.tui.help import Key, capital, help_lines
 from heaptop.tui.live import Live
 from heaptop.tui.messages import EventsTold, SnapshotArrived
 from heaptop.tui.renderables.details import gap_lines, name_cell
-from heaptop.tui.shell import ShellApp
 from heaptop.tui.sites_screen import SitesScreen
 from heaptop.tui.start import run_app
 from heaptop.tui.table_view import TableView
 from heaptop.tui.tabs import LAB
+from heaptop.tui.timekeeping import TimekeepingApp
 from heaptop.tui.watcher import Ended, Told
 from heaptop.tui.widgets.dialogs import Ask, Choice, Choose, Sheet
 from heaptop.tui.widgets.event_panel import EventPanel
@@ -44,7 +44,7 @@ END_S = 2.0
 """How long the end waits for the watcher of events; what it watches with is gone with this process anyway."""
 
 
-class HeaptopApp(ShellApp):
+class HeaptopApp(TimekeepingApp):
     """One terminal, one backend."""
 
     def __init__(self, backend: Backend, **options: Any) -> None:
@@ -65,7 +65,7 @@ class HeaptopApp(ShellApp):
         """What cannot work is not offered."""
         if action == "go" and parameters == (LAB,):
             return self.allocator is not None
-        return True
+        return super().check_action(action, parameters)
 
     def action_filter(self) -> None:
         """Type a filter."""
@@ -83,7 +83,13 @@ class HeaptopApp(ShellApp):
         self.set_filter("")
 
     def action_pause(self) -> None:
-        """Hold the screen still, or show the newest again. Looking goes on, to tell how much has changed."""
+        """Hold the screen still, or show the newest again. Looking goes on, to tell how much has changed.
+
+        A recording plays, or stands.
+        """
+        if self.playback is not None:
+            self.toggle_play()
+            return
         shown = self.shown
         shown.held = None if shown.held else shown.newest
         self.poller.hold(shown.held.update if shown.held else None)
@@ -94,7 +100,10 @@ class HeaptopApp(ShellApp):
         self.redraw()
 
     def action_interval(self, step: int) -> None:
-        """The next slower (+1) or faster (-1) pace."""
+        """The next slower (+1) or faster (-1) pace; of a recording, faster (+1) or slower (-1)."""
+        if self.playback is not None:
+            self.action_speed(step)
+            return
         steps = bindings.INTERVALS_S
         current = self.poller.interval_s
         slower = [s for s in steps if s is None or (current is not None and s > current)]
@@ -113,6 +122,7 @@ class HeaptopApp(ShellApp):
         except HeaptopError as error:
             self.say(str(error), severity="warning")
             return
+        self.note_mark(self.shown.mark.label)
         self.refresh_now()
         self.redraw()
 

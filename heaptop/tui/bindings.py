@@ -37,6 +37,7 @@ APP: list[BindingType] = [
     Binding("m", "mark", "mark"),
     Binding("d", "since_mark", "since mark"),
     Binding("w", "write_capture", "Write a capture", show=False),
+    Binding("r", "record", "Record on and off", show=False),
     Binding("a", "go(6)", "allocate"),
     Binding("e", "events", "Live events on and off", show=False),
     Binding("E", "event_list", "All live events, with the map of a CMA area that failed", show=False),
@@ -48,6 +49,19 @@ APP: list[BindingType] = [
     Binding("ctrl+c", "quit", "quit", show=False, key_display="ctrl+c"),
     Binding("question_mark", "help", "help", key_display="?"),
 ]
+
+REPLAY: list[BindingType] = [
+    Binding("comma", "step(-1)", "One moment back", show=False, key_display=","),
+    Binding("full_stop", "step(1)", "One moment on", show=False, key_display="."),
+    Binding("left_curly_bracket", "next_change(-1)", "The change before", show=False, key_display="{"),
+    Binding("right_curly_bracket", "next_change(1)", "next change", key_display="}"),
+    Binding("left_parenthesis", "next_stop(-1)", "The mark or break before", show=False, key_display="("),
+    Binding("right_parenthesis", "next_stop(1)", "The next mark or break", show=False, key_display=")"),
+    Binding("less_than_sign", "speed(-1)", "Slower", show=False, key_display="<"),
+    Binding("greater_than_sign", "speed(1)", "Faster", show=False, key_display=">"),
+    Binding("t", "go_to_time", "go to time"),
+]
+"""Where a recording of many moments is shown. Space plays and stands there, `+` and `-` are its speed."""
 
 SCREEN: list[BindingType] = [
     Binding("tab", "app.next_view(1)", "Next screen", show=False),

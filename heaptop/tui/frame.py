@@ -63,6 +63,8 @@ class Framer:
 
     def frame(self, update: Update) -> Frame:
         """The next frame. Every update of the session must come by here: a row that is gone is known from before."""
+        if self._touched and update.number > self._touched[-1][0] + 1:
+            self._forget()
         alive = {buffer.inode: buffer for buffer in update.snapshot.buffers}
         self._last_seen.update((buffer.inode, buffer) for buffer in update.delta.gone)
         gone = {
@@ -90,6 +92,12 @@ class Framer:
             touched=tuple(self._touched),
             references=self._references,
         )
+
+    def _forget(self) -> None:
+        """The session began anew, at another moment of a recording: what is remembered is of another time."""
+        self._last_seen, self._gone, self._references, self._before = {}, set(), {}, None
+        self._new.clear()
+        self._touched.clear()
 
     def _note_references(self, update: Update) -> None:
         """Frames already handed out keep the mapping they have: a new one is made where a count changed."""

@@ -12,8 +12,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from heaptop.backend.base import Backend
+from heaptop.backend.base import Backend, Recorded
 from heaptop.errors import HeaptopError
+from heaptop.replay import ReplaySession
 from heaptop.session import Session, Update
 from heaptop.tui.frame import Frame, Framer
 
@@ -57,6 +58,13 @@ class _Job(Generic[T]):
                 self.future.set_exception(error)
 
 
+def session_of(backend: Backend, clock: Callable[[], float]) -> Session:
+    """The session that fits: one that can go about where there are many moments."""
+    if isinstance(backend, Recorded) and len(backend.moments()) > 1:
+        return ReplaySession(backend)
+    return Session(backend, clock)
+
+
 class Poller:
     """Runs a Session in a thread of its own. Every method may be called from any thread and returns at once."""
 
@@ -69,9 +77,11 @@ class Poller:
     ) -> None:
         """`interval_s` None: only on `refresh_now`. `session` is made here unless given."""
         self.backend = backend
-        self._session = session or Session(backend, clock)
+        self._session = session or session_of(backend, clock)
         self._framer = Framer()
-        self._interval_s = interval_s
+        self._replay = self._session if isinstance(self._session, ReplaySession) else None
+        self._target = backend.index if isinstance(backend, Recorded) else 0
+        self._interval_s = interval_s if self._replay is None else None
         self._wake = threading.Condition()
         self._jobs: deque[_Job[Any]] = deque()
         self._wanted = True
@@ -121,6 +131,18 @@ class Poller:
             self._wanted = True
             self._wake.notify()
 
+    def seek(self, index: int) -> None:
+        """Show another moment of a recording: the newest one asked for, should there be several."""
+        with self._wake:
+            self._target = index
+            self._wanted = True
+            self._wake.notify()
+
+    @property
+    def is_seeking(self) -> bool:
+        """Whether a moment that was asked for has not been shown yet."""
+        return self._wanted or self._scan_began is not None
+
     def hold(self, update: Update | None) -> None:
         """Tell with each frame what changed since this update; None to stop that."""
         with self._wake:
@@ -166,7 +188,9 @@ class Poller:
                 if self._wanted or (interval_s is not None and time.monotonic() >= due):
                     due = time.monotonic() + (interval_s or 0)
                     self._wanted = False
-                    self._tell(self._look())
+                    event = self._look()
+                    if event is not None:
+                        self._tell(event)
         except Exception as error:  # noqa: BLE001 - a bug: the app shows its traceback instead of standing still
             self._tell(Broke(error))
 
@@ -180,10 +204,18 @@ class Poller:
                 self._wake.wait(left)
             return not self._closed
 
-    def _look(self) -> Event:
+    def _look(self) -> Event | None:
+        """A refresh; None where another moment of the recording was asked for meanwhile."""
         self._scan_began = time.monotonic()
         try:
-            return Looked(self._framer.frame(self._session.refresh()))
+            if self._replay is None:
+                return Looked(self._framer.frame(self._session.refresh()))
+            target, frame = self._target, None
+            for update in self._replay.go(target):
+                frame = self._framer.frame(update)
+                if self._target != target:
+                    return None
+            return Looked(frame or self._framer.frame(self._replay.refresh()))
         except HeaptopError as error:
             return Failed(error)
         finally:

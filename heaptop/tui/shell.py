@@ -63,7 +63,7 @@ class ShellApp(App[int]):
 
     CSS_PATH = "heaptop.tcss"
     TITLE = "heaptop"
-    BINDINGS: ClassVar[list[BindingType]] = bindings.APP
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings.REPLAY, *bindings.APP]
 
     def __init__(
         self,

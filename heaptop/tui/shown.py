@@ -15,7 +15,11 @@ from heaptop.units import format_size, printable
 
 @dataclass(slots=True)
 class Shown:
-    """The app's whole state apart from its widgets. No Textual here."""
+    """The app's whole state apart from its widgets. No Textual here.
+
+    `pace` says how a recording is played and `place` where it stands, empty where none is; `recording` what has been
+    recorded, empty where nothing.
+    """
 
     newest: Frame | None = None
     held: Frame | None = None
@@ -25,6 +29,9 @@ class Shown:
     filter_text: str = ""
     mark: Mark | None = None
     since_mark_only: bool = False
+    pace: str = ""
+    place: str = ""
+    recording: str = ""
     _context: tuple[Frame, FilterContext] | None = None
 
     @property
@@ -117,7 +124,7 @@ def short_source(source: str) -> str:
 
 def header_facts(shown: Shown, source: str, interval_s: float | None, scanning_s: float | None) -> HeaderFacts:
     """The header of what is shown."""
-    frame, pace = shown.frame, interval_text(interval_s)
+    frame, pace = shown.frame, shown.pace or interval_text(interval_s)
     state = ""
     if shown.error is not None:
         state = "no source"
@@ -140,6 +147,7 @@ def header_facts(shown: Shown, source: str, interval_s: float | None, scanning_s
         state=state,
         held_at=clock_time(snapshot.captured_at) if shown.held else "",
         changed=changed,
+        recording=shown.recording,
     )
 
 
@@ -147,13 +155,15 @@ def state_line(shown: Shown, status: str, width: int) -> tuple[Piece, ...]:
     """` scan 3.1 ms · heaptop 0.8 % CPU · mark A 14:02:11: +12 buffers, +48.0 MiB          29 of 56, by size`."""
     update = shown.update
     left: list[Piece] = []
-    if update is not None:
+    if shown.pace:
+        left.append(Piece(f" {shown.place}", "warning" if "·" in shown.place else ""))
+    elif update is not None:
         scan_ms = (update.cost.capture_s + update.cost.assemble_s) * 1000
         left = [Piece(f" scan {scan_ms:.{1 if scan_ms < 100 else 0}f} ms")]
         left.append(Piece(f" · heaptop {update.cost.cpu_share * 100:.1f} % CPU"))
-        if shown.mark is not None:
-            label = f"mark {shown.mark.label} {clock_time(shown.mark.set_at)}"
-            left.append(Piece(f" · {label}: {mark_text(update)}", "strong", "app.since_mark"))
+    if update is not None and shown.mark is not None:
+        label = f"mark {shown.mark.label} {clock_time(shown.mark.set_at)}"
+        left.append(Piece(f" · {label}: {mark_text(update)}", "strong", "app.since_mark"))
     return spread(left or [Piece(" ")], [Piece(status + " ", "dim")] if status else [], width)
 
 

@@ -44,6 +44,7 @@ class HeaderFacts:
     state: str = ""
     held_at: str = ""
     changed: str = ""
+    recording: str = ""
 
 
 def spread(left: Sequence[Piece], right: Sequence[Piece], width: int) -> tuple[Piece, ...]:
@@ -98,6 +99,8 @@ def header_line(facts: HeaderFacts, width: int) -> tuple[Piece, ...]:
     if facts.buffers is not None:
         plural = "" if facts.buffers == 1 else "s"
         right.insert(0, Piece(f"{facts.buffers:,} buffer{plural} {format_size(facts.size_bytes)}  ", "strong"))
+    if facts.recording:
+        right.append(Piece(f"● {facts.recording}  ", "warning", "app.record"))
     right.append(Piece(f"{facts.state or facts.interval} ", "warning" if facts.state else "dim"))
     return spread(_with_kernel(left, right, facts.kernel, width), right, width)
 
