@@ -119,7 +119,7 @@ async def test_the_mouse_seeks(app: HeaptopApp) -> None:
         await ready(pilot)
         bar = app.query_one(TimelineBar)
         await pilot.click(bar, offset=(19, 0))
-        await until(pilot, lambda: shown_at(app) < 10)
+        await until(pilot, lambda: shown_at(app) < 16)
         await pilot.mouse_down(bar, offset=(30, 0))
         await pilot.hover(bar, offset=(60, 0))
         await pilot.mouse_up(bar, offset=(60, 0))
