@@ -1,21 +1,21 @@
-"""`heaptop export`: what is seen, for other tools: one HTML page, or OpenMetrics in a file or over HTTP."""
+"""`heaptop export`: what is seen, for other tools: an HTML page, OpenMetrics, a Perfetto trace."""
 
 import argparse
 import time
 from collections import deque
 from typing import Final
 
-from heaptop.backend.base import Backend
+from heaptop.backend.base import Backend, Recorded
 from heaptop.cli import values
 from heaptop.cli.looks import looks
 from heaptop.cli.options import Options as CommonOptions
-from heaptop.cli.output import emit, narrate
+from heaptop.cli.output import emit, emit_bytes, narrate
 from heaptop.cli.source import opened
 from heaptop.errors import Exit, UsageError
 from heaptop.recording.file import write_file
 from heaptop.session import Session, Update
 
-FORMATS: Final = ("html", "openmetrics", "listen")
+FORMATS: Final = ("html", "openmetrics", "listen", "perfetto")
 """The options of which one says what is made."""
 STDOUT: Final = "-"
 TREND_POINTS: Final = 600
@@ -23,10 +23,12 @@ SCRAPE_INTERVAL_S: Final = 5.0
 """How old what is served may be, where `--interval` says nothing."""
 
 MANUAL: Final = {
-    "export": "Takes one of --html, --openmetrics and --listen. The page and the file tell one look, or with --for how "
-    "things went meanwhile; of a recording all its moments. --listen serves OpenMetrics for Prometheus at /metrics, on "
-    "the loopback address unless HOST says otherwise, until interrupted; the source is looked at when somebody asks, "
-    "at most once in --interval (5 s). A page holds the names of processes and buffers.",
+    "export": "Takes one of --html, --openmetrics, --listen and --perfetto. The page and the file tell one look, "
+    "or with --for how things went meanwhile; of a recording all its moments. --listen serves OpenMetrics for "
+    "Prometheus at /metrics, on the loopback address unless HOST says otherwise, until interrupted; the source "
+    "is looked at when somebody asks, at most once in --interval (5 s). --perfetto writes a trace for "
+    "ui.perfetto.dev: each buffer as a slice in every process that holds it, totals as counters. Page and trace"
+    " hold the names of processes and buffers.",
 }
 
 
@@ -36,6 +38,7 @@ class Options(CommonOptions):
     html: str | None = None
     openmetrics: str | None = None
     listen: str | None = None
+    perfetto: str | None = None
     duration: float | None = None
     force: bool = False
 
@@ -45,6 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="PATH", help="write one self-contained HTML page (- for stdout)")
     parser.add_argument("--openmetrics", metavar="PATH", help="write OpenMetrics text (- for stdout)")
     parser.add_argument("--listen", metavar="PORT", help="serve OpenMetrics over HTTP on PORT or HOST:PORT")
+    parser.add_argument("--perfetto", metavar="PATH", help="write a Perfetto trace (- for stdout)")
     parser.add_argument(
         "--for", dest="duration", metavar="DURATION", type=values.duration, help="watch so long, then write"
     )
@@ -77,15 +81,31 @@ def run(options: Options) -> int:
         elif options.openmetrics is not None:
             *_, last = looks(backend, options.duration, options.interval)
             _write(options.openmetrics, _metrics(last), force=options.force)
+        elif options.perfetto is not None:
+            _write(options.perfetto, _trace(backend, options), force=options.force)
     return Exit.OK
 
 
-def _write(path: str, text: str, *, force: bool) -> None:
-    if path == STDOUT:
-        emit(text)
-    else:
-        write_file(path, text.encode(), force=force)
+def _write(path: str, made: str | bytes, *, force: bool) -> None:
+    if path != STDOUT:
+        write_file(path, made.encode() if isinstance(made, str) else made, force=force)
         narrate(f"heaptop: wrote {path}")
+    elif isinstance(made, str):
+        emit(made)
+    else:
+        emit_bytes(made)
+
+
+def _trace(backend: Backend, options: Options) -> bytes:
+    from heaptop.report.perfetto import Trace
+
+    trace = Trace()
+    told = backend.told() if isinstance(backend, Recorded) else ()
+    parts = []
+    for index, update in enumerate(looks(backend, options.duration, options.interval)):
+        mark = told[index].mark if index < len(told) else ""
+        parts.append(trace.add(update.snapshot, [mark] if mark else []))
+    return b"".join([*parts, trace.end()])
 
 
 def _page(backend: Backend, options: Options) -> str:

@@ -5,7 +5,7 @@ import sys
 from typing import Final
 
 from heaptop.cli.options import Options
-from heaptop.errors import HeaptopError, errno_text
+from heaptop.errors import HeaptopError, UsageError, errno_text
 from heaptop.model import Snapshot
 from heaptop.report.table import Look
 from heaptop.units import printable
@@ -24,6 +24,23 @@ def emit(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise HeaptopError("stdout", errno_text(error.errno or 0)) from error
+
+
+def emit_bytes(data: bytes) -> None:
+    """The same for what is no text: not to a terminal.
+
+    Raises:
+        BrokenPipeError, HeaptopError: as `emit`.
+    """
+    if sys.stdout.isatty():
+        raise UsageError("stdout is a terminal", "this is no text", "name a file, or pipe it")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
