@@ -15,7 +15,7 @@ _ANSWER: Final = struct.Struct("=cIQQ")
 
 def request(heap: str, length: int, fd_flags: int, heap_flags: int, pid: int) -> bytes:
     """`alloc`; a pid of 0 is the client itself."""
-    return _REQUEST.pack(REQUEST, length, fd_flags, heap_flags, pid) + heap.encode()
+    return _REQUEST.pack(REQUEST, length, fd_flags, heap_flags, pid) + heap.encode("utf-8", "surrogateescape")
 
 
 def answer(fields: Mapping[str, object]) -> bytes:
@@ -33,7 +33,7 @@ def fields(raw: bytes) -> dict[str, object] | None:
     try:
         if kind == REQUEST:
             _, length, fd_flags, heap_flags, pid = _REQUEST.unpack_from(raw)
-            heap = raw[_REQUEST.size :].decode()
+            heap = raw[_REQUEST.size :].decode("utf-8", "surrogateescape")
             return {
                 "op": "alloc",
                 "heap": heap,

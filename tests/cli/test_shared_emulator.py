@@ -32,6 +32,7 @@ def ran(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def told(*arguments: str) -> dict[str, Any]:
     done = ran("emulator", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     Draft202012Validator(SCHEMA).validate(document)
     fields: dict[str, Any] = document["emulator"]
