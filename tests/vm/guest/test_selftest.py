@@ -1,0 +1,26 @@
+"""`heaptop selftest` on real heaps: they do what the ABI says, but for what is known of this kernel."""
+
+import re
+
+from tests.vm.guest.conftest import run_heaptop
+
+KNOWN = "A struct that cannot be written back leaves no descriptor open"
+
+
+def test_real_heaps_hold() -> None:
+    done = run_heaptop("-b", "kernel", "selftest")
+    assert done.returncode == 0, done.stdout + done.stderr
+    version, plan, *rest = done.stdout.splitlines()
+    tests = [line for line in rest if not line.startswith("#")]
+    assert (version, plan) == ("TAP version 14", f"1..{len(tests)}")
+    assert tests
+    for line in tests:
+        assert line.startswith("ok ") or re.fullmatch(rf"not ok \d+ - \S+: {KNOWN} # TODO .+", line)
+    skipped = [line for line in tests if "# SKIP" in line]
+    assert len(skipped) < len(tests) // 5
+
+
+def test_emulated_heaps_hold_beside_them() -> None:
+    done = run_heaptop("-b", "emulator", "selftest", "system")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "# SKIP the emulator's buffer is a memfd" in done.stdout or "# 37 hold" in done.stdout
