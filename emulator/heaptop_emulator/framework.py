@@ -37,6 +37,13 @@ class Buffer:
     serial: int
     pages: Pages
     name: bytes | None = None
+    dmabuf: int | None = None
+    """Inode of the real dma-buf over its pages (udmabuf) that the programs hold in its place."""
+
+    @property
+    def shown_inode(self) -> int:
+        """What it is known by to those that look."""
+        return self.inode if self.dmabuf is None else self.dmabuf
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,7 @@ class Record:
     name: bytes | None
     pid: int
     runs: tuple[Run, ...]
+    dmabuf: int | None = None
 
 
 class Framework:
@@ -61,6 +69,7 @@ class Framework:
         self.buffers: dict[int, Buffer] = {}
         self.releases = releases or ReleaseWatcher()
         self._inode_by_watch: dict[int, int] = {}
+        self._inode_by_dmabuf: dict[int, int] = {}
         self._serial = 0
 
     def allocate(
@@ -143,8 +152,11 @@ class Framework:
             serial=record.serial,
             pages=heap.claim(record.runs),
             name=record.name,
+            dmabuf=record.dmabuf,
         )
         self.buffers[buffer.inode] = buffer
+        if buffer.dmabuf is not None:
+            self._inode_by_dmabuf[buffer.dmabuf] = buffer.inode
         self._inode_by_watch[watch] = buffer.inode
         self.releases.adopt(watch)
         return buffer
@@ -156,10 +168,25 @@ class Framework:
             OSError: EINVAL too long; ENOTTY where the inode is no buffer's.
         """
         name = check_name(name)
-        buffer = self.buffers.get(inode)
+        buffer = self.buffers.get(self._inode_by_dmabuf.get(inode, inode))
         if buffer is None:
             raise _error(errno.ENOTTY)
         buffer.name = name
+        return buffer
+
+    def replace(self, inode: int, dmabuf: int) -> Buffer:
+        """A real dma-buf of this inode stands for the buffer from now on.
+
+        Raises:
+            OSError: ENOTTY where the inode is no buffer's; EEXIST where a buffer has that number already.
+        """
+        buffer = self.buffers.get(inode)
+        if buffer is None:
+            raise _error(errno.ENOTTY)
+        if dmabuf in self.buffers or dmabuf in self._inode_by_dmabuf:
+            raise _error(errno.EEXIST)
+        buffer.dmabuf = dmabuf
+        self._inode_by_dmabuf[dmabuf] = inode
         return buffer
 
     def collect(self) -> list[Buffer]:
@@ -168,6 +195,8 @@ class Framework:
         buffers = [self.buffers.pop(inode) for inode in gone]
         for buffer in buffers:
             buffer.pages.release()
+            if buffer.dmabuf is not None:
+                del self._inode_by_dmabuf[buffer.dmabuf]
         return buffers
 
     def close(self) -> None:

@@ -2,8 +2,9 @@
 
 A file of lines of JSON in the runtime folder, of one boot of the host: what kills the emulator does not touch it. The
 first line is the header; then `["+", inode, heap, …]` for a buffer, `["-", inode]` where one is gone, `["n", inode,
-name]` where one is named. A last line without its end was cut short. The file is written anew when most of it is
-about buffers that are gone, or when it could not be written (a full disk): until then a restart knows less.
+name]` where one is named, `["d", inode, inode]` where a dma-buf stands for one. A last line without its end was cut
+short. The file is written anew when most of it is about buffers that are gone, or when it could not be written (a full
+disk): until then a restart knows less.
 """
 
 import json
@@ -85,10 +86,13 @@ class Journal:
 
     def name(self, buffer: Buffer, pid: int) -> None:
         """A buffer has a name."""
-        line = _line(buffer, pid)
-        self._live_bytes += len(line) - len(self._lines[buffer.inode])
-        self._lines[buffer.inode] = line
+        self._relined(buffer, pid)
         self._write(b'["n",%d,%s]\n' % (buffer.inode, _text(buffer.name)))
+
+    def replace(self, buffer: Buffer, pid: int) -> None:
+        """A dma-buf stands for a buffer."""
+        self._relined(buffer, pid)
+        self._write(b'["d",%d,%d]\n' % (buffer.inode, buffer.shown_inode))
 
     def remove(self, inode: int) -> None:
         """A buffer is gone."""
@@ -100,6 +104,11 @@ class Journal:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _relined(self, buffer: Buffer, pid: int) -> None:
+        line = _line(buffer, pid)
+        self._live_bytes += len(line) - len(self._lines[buffer.inode])
+        self._lines[buffer.inode] = line
 
     def _write(self, line: bytes) -> None:
         if self._fd < 0:
@@ -167,14 +176,16 @@ def _memory(header: Header, lines: Iterable[bytes], serial: int) -> Memory:
         kind, inode, *more = json.loads(line)
         match kind:
             case "+":
-                heap, size_bytes, access, number, name, pid, runs = more
+                heap, size_bytes, access, number, name, pid, runs, dmabuf = more
                 pages = tuple(Run(pfn, count) for pfn, count in runs)
-                records[inode] = Record(inode, heap, size_bytes, access, number, _bytes(name), pid, pages)
+                records[inode] = Record(inode, heap, size_bytes, access, number, _bytes(name), pid, pages, dmabuf)
                 serial = max(serial, number)
             case "-":
                 del records[inode]
             case "n":
                 records[inode] = replace(records[inode], name=_bytes(more[0]))
+            case "d":
+                records[inode] = replace(records[inode], dmabuf=more[0])
     return Memory(header, records, serial)
 
 
@@ -184,7 +195,7 @@ def _header_line(header: Header, serial: int) -> bytes:
 
 def _line(buffer: Buffer, pid: int) -> bytes:
     runs = b",".join([b"[%d,%d]" % (run.pfn, run.count_pages) for run in buffer.pages.runs()])
-    return b'["+",%d,"%s",%d,%d,%d,%s,%d,[%s]]\n' % (
+    return b'["+",%d,"%s",%d,%d,%d,%s,%d,[%s],%s]\n' % (
         buffer.inode,
         buffer.heap.encode(),
         buffer.size_bytes,
@@ -193,6 +204,7 @@ def _line(buffer: Buffer, pid: int) -> bytes:
         _text(buffer.name),
         pid,
         runs,
+        b"null" if buffer.dmabuf is None else b"%d" % buffer.dmabuf,
     )
 
 

@@ -238,6 +238,8 @@ class Server:
                 return {"errno": 0}, self._events.subscribe()
             case "name":
                 self._name(request.number("inode"), request.name() or b"")
+            case "dmabuf":
+                self._replace(request.number("inode"), request.number("dmabuf"))
             case "ready":
                 self._ready(client)
             case "stop" if self._is_shared:
@@ -263,7 +265,12 @@ class Server:
     def _name(self, inode: int, name: bytes) -> None:
         buffer = self._framework.set_name(inode, name)
         if self._world.journal is not None:
-            self._world.journal.name(buffer, self._clients.who_asked(inode))
+            self._world.journal.name(buffer, self._clients.who_asked(buffer.inode))
+
+    def _replace(self, inode: int, dmabuf: int) -> None:
+        buffer = self._framework.replace(inode, dmabuf)
+        if self._world.journal is not None:
+            self._world.journal.replace(buffer, self._clients.who_asked(inode))
 
     def _ask_heap(self, request: Message, pid: int) -> tuple[Buffer, int]:
         """Allocate, and tell how that went."""
@@ -318,7 +325,7 @@ class Server:
 
 
 def _about(buffer: Buffer) -> dict[str, object]:
-    return {"inode": buffer.inode, "size_bytes": buffer.size_bytes, "exporter": buffer.exporter}
+    return {"inode": buffer.shown_inode, "size_bytes": buffer.size_bytes, "exporter": buffer.exporter}
 
 
 def _file_with(raw: bytes) -> int:

@@ -1,6 +1,7 @@
 """The emulator's state as its clients get it."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 
 from heaptop_emulator import text, text_machine
 from heaptop_emulator.framework import Buffer
@@ -28,7 +29,16 @@ class View:
             files={**files, text.PLACES: self._places(buffers)},
             links=text_machine.machine_links(self._machine, self._heaps),
             buffers=tuple(
-                BufferState(item.inode, item.heap, item.exporter, item.size_bytes, item.access, item.serial, item.name)
+                BufferState(
+                    inode=item.shown_inode,
+                    heap=item.heap,
+                    exporter=item.exporter,
+                    size_bytes=item.size_bytes,
+                    access=item.access,
+                    serial=item.serial,
+                    name=item.name,
+                    is_dmabuf=item.dmabuf is not None,
+                )
                 for item in buffers.values()
             ),
         )
@@ -36,6 +46,6 @@ class View:
     def _places(self, buffers: Mapping[int, Buffer]) -> bytes:
         """Where each buffer lies. That does not change while it lives."""
         before, self._lines = self._lines, {}
-        for inode, buffer in sorted(buffers.items()):
+        for inode, buffer in sorted(((item.shown_inode, item) for item in buffers.values()), key=itemgetter(0)):
             self._lines[inode] = before.get(inode) or text.place(inode, buffer.pages.runs())
         return b"".join(self._lines.values())

@@ -3,6 +3,7 @@
     alloc  heap len fd_flags heap_flags name pid  ->  errno inode size_bytes, and the buffer's fd by SCM_RIGHTS
                                                   (pid: on whose behalf, where that is not the client itself)
     name   inode name                         ->  errno
+    dmabuf inode dmabuf                       ->  errno          (a real dma-buf of that inode stands for this buffer)
     about                                     ->  errno, and a file with the About by SCM_RIGHTS
     state                                     ->  errno, and a file with the State by SCM_RIGHTS (it has no size limit)
     events                                    ->  errno, and the read end of a pipe by SCM_RIGHTS: see events.py
@@ -48,6 +49,8 @@ class BufferState:
     access: int
     serial: int
     name: bytes | None
+    is_dmabuf: bool = False
+    """Whether its inode is a real dma-buf's, not a memfd's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +249,10 @@ class Client:
     def set_name(self, inode: int, name: bytes) -> None:
         """DMA_BUF_SET_NAME."""
         self._ask({"op": "name", "inode": inode, "name": name})
+
+    def replace(self, inode: int, dmabuf: int) -> None:
+        """Let a real dma-buf over a buffer's memfd, by its inode, stand for it. EEXIST: that number is taken."""
+        self._ask({"op": "dmabuf", "inode": inode, "dmabuf": dmabuf})
 
     def state(self) -> State:
         """All that the emulator knows at this moment."""

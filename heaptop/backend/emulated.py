@@ -30,11 +30,13 @@ from heaptop_emulator.framework import FILE_PREFIX
 from heaptop_emulator.wire import U64_MAX, BufferState, Client, State
 
 LINK_PREFIX: Final = f"/memfd:{FILE_PREFIX}".encode()
-"""How the link of every emulated buffer's fd begins."""
+"""How the link of every emulated buffer's fd begins, where no real dma-buf stands for it."""
+_DMABUF_PREFIX: Final = b"/dmabuf:"
+_NEEDLE: Final = b"dmabuf:"
 _BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
 _O_LARGEFILE: Final = 0o100000
 """Set on every memfd's open file by a 64-bit kernel, and not on a dma-buf's."""
-_MAP_LINE: Final = re.compile(rb"^(\S+ \S+ \S+ )\S+ (\d+)( +)" + re.escape(LINK_PREFIX) + rb".*$", re.MULTILINE)
+_MAP_LINE: Final = re.compile(rb"^(\S+ \S+ \S+ )\S+ (\d+)( +)/(memfd:)?dmabuf:.*$", re.MULTILINE)
 _FDINFO: Final = re.compile(rb"^flags:\t0([0-7]+)\nmnt_id:\t(\d+)$", re.MULTILINE)
 
 
@@ -52,7 +54,7 @@ class EmulatedBackend:
         self._emulator = emulator
         self._clock = clock
         self._off = off
-        self._scan = ProcScan(is_buffer=_is_buffer, needle=LINK_PREFIX)
+        self._scan = ProcScan(is_buffer=_is_buffer, needle=_NEEDLE)
         self._patience = Patience(self._scan.process)
 
     @property
@@ -151,7 +153,7 @@ class EmulatedBackend:
 
 
 def _is_buffer(target: bytes) -> bool:
-    return target.startswith(LINK_PREFIX)
+    return target.startswith((LINK_PREFIX, _DMABUF_PREFIX))
 
 
 def _tables(process: ProcessCapture) -> Iterable[FdTable]:
@@ -204,7 +206,7 @@ class _Translation:
                 continue
             raw = fdinfo.pop(link.fd, None)
             buffer = self._buffers.get(link.stat.inode) if link.stat is not None else None
-            if buffer is not None:
+            if buffer is not None and buffer.is_dmabuf == link.target.startswith(_DMABUF_PREFIX):
                 links.append(FdLink(link.fd, text.link(buffer.name), _stat(buffer), link.link_mode))
                 if raw is not None:
                     fdinfo[link.fd] = self._fdinfo(raw, buffer)
@@ -221,7 +223,7 @@ class _Translation:
 
     def _map_line(self, match: re.Match[bytes]) -> bytes:
         buffer = self._buffers.get(int(match[2]))
-        if buffer is None:
+        if buffer is None or buffer.is_dmabuf == (match[4] is not None):
             return match[0]
         device = b"%02x:%02x" % text.DMABUF_DEVICE
         return match[1] + device + b" " + match[2] + match[3] + text.map_path(buffer.name)

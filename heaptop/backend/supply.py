@@ -34,8 +34,6 @@ class Wanted(Protocol):
 class SharedHeaps:
     """The heaps of this user's emulator, which is started where none runs, and found again where it was restarted."""
 
-    kind = "buffers are sealed memfds: no /dev/udmabuf here"
-
     def __init__(self) -> None:
         """Connect.
 
@@ -65,6 +63,14 @@ class SharedHeaps:
             OSError: ENOTTY where this is no buffer of the emulator's; ENODEV where there is none any more.
         """
         self._asked(lambda client: client.set_name(inode, name))
+
+    def replace(self, inode: int, dmabuf: int) -> None:
+        """Let the dma-buf of that inode stand for a buffer.
+
+        Raises:
+            OSError: EEXIST where the number is taken; ENODEV where there is no emulator any more.
+        """
+        self._asked(lambda client: client.replace(inode, dmabuf))
 
     def alive(self) -> frozenset[int] | None:
         """Inodes of all live buffers; None where there is no emulator any more."""

@@ -163,7 +163,7 @@ def _emulating(options: Options) -> tuple["Job", str]:
     """What to do, and what is said of it."""
     from heaptop.backend import supply
     from heaptop.stacks import shelf
-    from heaptop.trace.supervise import emulate
+    from heaptop.trace.supervise import emulate, udmabuf
     from heaptop.trace.supervise.launch import Plan
     from heaptop.trace.supervise.libc import machine
     from heaptop.trace.supervise.live import LiveBytes
@@ -175,15 +175,23 @@ def _emulating(options: Options) -> tuple["Job", str]:
     nodes = {node.name: node for node in (emulate.Node(abi.node(heap), heap) for heap in heaps.names)}
     injector = _injector(options, tuple(nodes))
 
+    why_not = udmabuf.why_not()
+
     def respond(listener: "Listener", found: Mapping[tuple[int, int], str]) -> "Responder":
         by_identity = {identity: nodes[name] for identity, name in found.items()}
         live = None if options.limit is None else LiveBytes()
-        return emulate.Emulation(listener, abi, heaps, by_identity, injector=injector, live=live)
+        if why_not:
+            return emulate.Emulation(listener, abi, heaps, by_identity, injector=injector, live=live)
+        udmabuf.raise_limit()
+        udmabufs = udmabuf.Udmabufs()
+        real = udmabuf.RealBuffers(heaps, udmabufs)
+        return emulate.Emulation(listener, abi, real, by_identity, injector=injector, live=live, tend=udmabufs.tend)
 
     stopped = Stopped(all_of_a_heap=True, commands=emulate.BUFFER_COMMANDS)
     plan = Plan(options.command, known, stopped, heaps=tuple(nodes))
     job = _with_call_sites(_job(options, plan, respond), options, shelf.EMULATOR, heaps.alive)
-    return job, f"heaptop: emulating the dma-heaps {_named(nodes)}; {heaps.kind}"
+    kind = f"sealed memfds: {why_not}" if why_not else "real dma-bufs from /dev/udmabuf"
+    return job, f"heaptop: emulating the dma-heaps {_named(nodes)}; buffers are {kind}"
 
 
 def _injector(options: Options, heaps: Sequence[str]) -> "Injector":

@@ -45,8 +45,8 @@ class Granted(Protocol):
         """Its number."""
 
 
-class Heaps(Protocol):
-    """The emulator, as the supervisor uses it. A restarted one is found again."""
+class Buffers(Protocol):
+    """Where a command's buffers come from."""
 
     def allocate(self, heap: str, wanted: Wanted, tid: int) -> Granted:
         """A buffer for thread `tid`.
@@ -60,6 +60,17 @@ class Heaps(Protocol):
 
         Raises:
             OSError: ENOTTY where this is no buffer of the emulator's; ENODEV where there is none any more.
+        """
+
+
+class Heaps(Buffers, Protocol):
+    """The emulator, as the supervisor uses it. A restarted one is found again."""
+
+    def replace(self, inode: int, dmabuf: int) -> None:
+        """Let the dma-buf of that inode stand for a buffer.
+
+        Raises:
+            OSError: EEXIST where the number is taken; ENODEV where there is no emulator any more.
         """
 
 
@@ -95,6 +106,9 @@ class Responder(Protocol):
 
     def handle(self, call: Call) -> Outcome:
         """Do all but end the call. Raises nothing but a bug."""
+
+    def tend(self) -> float | None:
+        """Do what is due; seconds until something is again, None where nothing will be."""
 
     def returned(self, call: Call, allocation: Allocation, stopped: Stopped) -> bool:
         """Note how an ALLOC ended that the kernel did; False where it is about to be made again."""

@@ -1,23 +1,27 @@
 """Answers a command's heap and buffer ioctls from an emulator's heaps, as the kernel would."""
 
+import contextlib
 import errno
 import os
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 from heaptop.trace.supervise import memory
-from heaptop.trace.supervise.base import Abi, Allocation, Granted, Heaps, Outcome, Wanted
+from heaptop.trace.supervise.base import Abi, Allocation, Buffers, Granted, Outcome, Wanted
 from heaptop.trace.supervise.faults import Injector
 from heaptop.trace.supervise.live import LiveBytes
 from heaptop.trace.supervise.seccomp import Call, Listener
 from heaptop.trace.supervise.stops import Stopped
 
 BUFFER_PREFIX: Final = "/memfd:dmabuf:"
-"""How the link of every emulated buffer's fd begins."""
+"""How the link of an emulated buffer's fd begins; of a real dma-buf's: DMABUF_PREFIX."""
+DMABUF_PREFIX: Final = "/dmabuf:"
 BUFFER_COMMANDS: Final = (0x40086200, 0x40046201, 0x40086201, 0xC0086202, 0x40086203)
 """SYNC, SET_NAME_A and _B, EXPORT and IMPORT_SYNC_FILE (uapi/linux/dma-buf.h)."""
+_SET_NAMES: Final = BUFFER_COMMANDS[1:3]
+_NAME_BYTES_MAX: Final = 31
 _PASS: Final = Outcome(passes=True)
 
 
@@ -79,25 +83,31 @@ class Emulation:
         self,
         listener: Listener,
         abi: Abi,
-        heaps: Heaps,
+        buffers: Buffers,
         nodes: Mapping[tuple[int, int], Node],
         *,
         injector: Injector,
         live: LiveBytes | None,
+        tend: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._listener = listener
         self._abi = abi
-        self._heaps = heaps
+        self._buffers = buffers
         self._nodes = nodes
         self._injector = injector
         self._live = live
+        self.tend = tend
 
     def handle(self, call: Call) -> Outcome:
         """Do what the ioctl asks where it is one of a heap or a buffer; else the kernel does."""
         try:
             file = f"/proc/{call.tid}/fd/{call.fd}"
-            if call.command in BUFFER_COMMANDS and os.readlink(file).startswith(BUFFER_PREFIX):
-                return self._buffer(call, file)
+            if call.command in BUFFER_COMMANDS:
+                link = os.readlink(file)
+                if link.startswith(BUFFER_PREFIX):
+                    return self._buffer(call, file)
+                if link.startswith(DMABUF_PREFIX):
+                    return self._real(call, file)
             found = os.stat(file)
         except OSError:  # no such fd: the kernel says EBADF
             return _PASS
@@ -108,9 +118,18 @@ class Emulation:
         """All is known already."""
         return True
 
+    def _real(self, call: Call, file: str) -> Outcome:
+        """The kernel does what is asked of a real dma-buf. The emulator is told of a name, if it is its buffer."""
+        if call.command in _SET_NAMES:
+            with contextlib.suppress(OSError):
+                name = memory.read_string(call.tid, call.argument, _NAME_BYTES_MAX + 1)
+                if len(name) <= _NAME_BYTES_MAX:
+                    self._buffers.set_name(os.stat(file).st_ino, name)
+        return _PASS
+
     def _buffer(self, call: Call, file: str) -> Outcome:
         def set_name(name: bytes) -> None:
-            self._heaps.set_name(os.stat(file).st_ino, name)
+            self._buffers.set_name(os.stat(file).st_ino, name)
 
         try:
             self._abi.buffer_ioctl(_Caller(self._listener, call), call.command, call.argument, set_name)
@@ -127,7 +146,7 @@ class Emulation:
             number = self._injector.refuses(node.name, wanted.size_bytes, self._live.total() if self._live else 0)
             if number:
                 raise OSError(number, os.strerror(number))
-            caller.granted = self._heaps.allocate(node.heap, wanted, call.tid)
+            caller.granted = self._buffers.allocate(node.heap, wanted, call.tid)
             allocation.inode = caller.granted.inode
             if self._live is not None:
                 self._live.add(caller.granted.fd)

@@ -55,6 +55,10 @@ class Observation:
         allocation.number = self._injector.refuses(heap, allocation.size_bytes or 0, live_bytes) or None
         return Outcome(allocation.number or 0, passes=allocation.number is None, allocation=allocation)
 
+    def tend(self) -> float | None:
+        """Nothing is ever due."""
+        return None
+
     def returned(self, call: Call, allocation: Allocation, stopped: Stopped) -> bool:
         """Note what the kernel answered; False where the call is about to be made again."""
         try:

@@ -150,10 +150,10 @@ class Supervisor:
         poll.register(self._children, select.POLLIN)
         calls, children = listener.fileno(), self._children.fileno()
         is_used = True
-        while is_used or self._pid or self._outbox.wants_room:
+        while (due_s := responder.tend()) is not None or is_used or self._pid or self._outbox.wants_room:
             if self._outbox.wants_room:
                 poll.register(self._front, select.POLLOUT)
-            for fd, event in poll.poll(self._until_next_ms()):
+            for fd, event in poll.poll(self._until_next_ms(due_s)):
                 if fd == children:
                     self._children.read()
                     self._reap_all()
@@ -173,8 +173,12 @@ class Supervisor:
             if self._sites is not None and self._sites.has_work and not poll.poll(0):
                 self._sites.settle()
 
-    def _until_next_ms(self) -> float | None:
-        return max(0.0, self._late[0][0] - time.monotonic()) * 1e3 if self._late else None
+    def _until_next_ms(self, due_s: float | None) -> float | None:
+        """How long to wait for events: until the responder or a delayed answer is due, and a little more."""
+        waits = [] if due_s is None else [due_s]
+        if self._late:
+            waits.append(max(0.0, self._late[0][0] - time.monotonic()))
+        return min(waits) * 1e3 + 0.5 if waits else None
 
     def _respond(self, listener: Listener, responder: Responder, call: Call) -> None:
         outcome = responder.handle(call)
