@@ -53,6 +53,8 @@ class Report:
                 self._tell(_event(message))
             case "ended" if not self._quiet:
                 narrate(f"heaptop: {summary(message['heaps'])}")
+        if message.get("stackless") and not self._quiet:
+            narrate(f"heaptop: {message['stackless']} buffers have no call site: they came faster than 500 a second")
         if message.get("lost"):
             narrate(f"heaptop: {message['lost']} events were lost: they came faster than they could be written")
 

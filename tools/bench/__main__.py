@@ -22,6 +22,7 @@ class Section(Protocol):
 
 SECTIONS: Final[dict[str, str]] = {
     "startup": "tools.bench.startup",
+    "run": "tools.bench.run",
 }
 """Modules by the name that BENCH takes."""
 

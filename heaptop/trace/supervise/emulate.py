@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from heaptop.trace.supervise import memory
+from heaptop.trace.supervise import _native, memory
 from heaptop.trace.supervise.base import Abi, Allocation, Buffers, Granted, Outcome, Wanted
 from heaptop.trace.supervise.faults import Injector
 from heaptop.trace.supervise.live import LiveBytes
@@ -101,17 +101,17 @@ class Emulation:
     def handle(self, call: Call) -> Outcome:
         """Do what the ioctl asks where it is one of a heap or a buffer; else the kernel does."""
         try:
-            file = f"/proc/{call.tid}/fd/{call.fd}"
             if call.command in BUFFER_COMMANDS:
+                file = f"/proc/{call.tid}/fd/{call.fd}"
                 link = os.readlink(file)
                 if link.startswith(BUFFER_PREFIX):
                     return self._buffer(call, file)
                 if link.startswith(DMABUF_PREFIX):
                     return self._real(call, file)
-            found = os.stat(file)
         except OSError:  # no such fd: the kernel says EBADF
             return _PASS
-        node = self._nodes.get((found.st_dev, found.st_ino))
+        found = _native.identity(call.tid, call.fd)
+        node = self._nodes.get(found) if isinstance(found, tuple) else None
         return _PASS if node is None else self._heap(call, node)
 
     def returned(self, _call: Call, _allocation: Allocation, _stopped: Stopped) -> bool:

@@ -1,7 +1,6 @@
 """The memory of another process, as far as its own mappings allow (process_vm_readv(2))."""
 
 import contextlib
-import ctypes
 import errno
 import os
 import platform
@@ -9,42 +8,28 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from heaptop.trace.supervise.libc import LIBC
+from heaptop.trace.supervise import _native
 
-BYTES_MAX: Final = 1 << 16
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _ADDRESS_MASK: Final = (1 << 56) - 1 if platform.machine() == "aarch64" else (1 << 64) - 1
 """arm64 programs may keep a tag in an address's top byte (Android's heap does)."""
 
-
-class _Piece(ctypes.Structure):
-    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
-
-
 _MAPPING: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (..)")
-
-_ARGUMENTS: Final = (
-    *(ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong),
-    *(ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong),
-)
-LIBC.process_vm_readv.argtypes = LIBC.process_vm_writev.argtypes = _ARGUMENTS
-LIBC.process_vm_readv.restype = LIBC.process_vm_writev.restype = ctypes.c_ssize_t
-_buffer = ctypes.create_string_buffer(BYTES_MAX)
-_address = ctypes.addressof(_buffer)
-_here, _there = _Piece(_address, 0), _Piece(0, 0)
-_here_at, _there_at = ctypes.addressof(_here), ctypes.addressof(_there)
 
 
 def read(tid: int, address: int, count_bytes: int) -> bytes:
-    """All of these bytes, at most BYTES_MAX.
+    """All of these bytes.
 
     Raises:
         OSError: EFAULT where not all can be read, ESRCH: the process is gone, EPERM.
     """
     if not count_bytes:
         return b""
-    if _transfer(LIBC.process_vm_readv, tid, address, count_bytes):
-        return ctypes.string_at(_address, count_bytes)
+    got = _native.read(tid, address & _ADDRESS_MASK, count_bytes)
+    if isinstance(got, bytes):
+        return got
+    if got != -errno.ENOSYS:
+        raise _error(-got)
     return read_file(tid, address, count_bytes)
 
 
@@ -55,9 +40,11 @@ def write(tid: int, address: int, raw: bytes) -> None:
         OSError: as `read`; EFAULT too where the process itself could not write there.
     """
     if raw:
-        ctypes.memmove(_address, raw, len(raw))
-        if not _transfer(LIBC.process_vm_writev, tid, address, len(raw)):
+        failed = _native.write(tid, address & _ADDRESS_MASK, raw)
+        if failed == -errno.ENOSYS:  # a kernel without CONFIG_CROSS_MEMORY_ATTACH
             write_file(tid, address, raw)
+        elif failed:
+            raise _error(-failed)
 
 
 def read_string(tid: int, address: int, count_bytes: int) -> bytes:
@@ -83,19 +70,6 @@ def process_of(tid: int) -> int:
     """
     with open(f"/proc/{tid}/status", "rb") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(b"Tgid:"))
-
-
-def _transfer(call: "ctypes._NamedFuncPointer", tid: int, address: int, count_bytes: int) -> bool:
-    """Whether it was moved; False where the kernel has no such call (CONFIG_CROSS_MEMORY_ATTACH)."""
-    _here.length = _there.length = count_bytes
-    _there.base = address & _ADDRESS_MASK
-    moved = call(tid, _here_at, 1, _there_at, 1, 0)
-    if moved == count_bytes:
-        return True
-    number = ctypes.get_errno() if moved < 0 else errno.EFAULT
-    if number == errno.ENOSYS:
-        return False
-    raise _error(number)
 
 
 def read_file(tid: int, address: int, count_bytes: int) -> bytes:

@@ -4,10 +4,12 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import os
 import struct
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from heaptop.trace.supervise import _native
 from heaptop.trace.supervise.libc import LIBC, Machine, checked
 
 _MODE_FILTER: Final = 1
@@ -17,18 +19,11 @@ _WAIT_KILLABLE: Final = 1 << 5
 """5.19 on: once a call is received only a fatal signal ends its wait, so no answer comes too late."""
 _ALLOW: Final = 0x7FFF0000
 _USER_NOTIF: Final = 0x7FC00000
-_RECV: Final = 0xC0502100
-_SEND: Final = 0xC0182101
-_ID_VALID: Final = 0x40082102
-_ADDFD: Final = 0x40182103
 _SET_FLAGS: Final = 0x40082104
 _SYNC_WAKE_UP: Final = 1
 """6.6 on: the caller and the supervisor wait for each other, so they may share a processor."""
 _CONTINUE: Final = 1
 
-_NOTIFICATION: Final = struct.Struct("=QIIiIQ6Q")
-_RESPONSE: Final = struct.Struct("=QqiI")
-_NEW_FD: Final = struct.Struct("=QIIII")
 _INSTRUCTION: Final = struct.Struct("=HBBI")
 _LOAD: Final = 0x20
 _JUMP_EQUAL: Final = 0x15
@@ -109,8 +104,6 @@ class Listener:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._notification = bytearray(_NOTIFICATION.size)
-        self._empty = bytes(_NOTIFICATION.size)
         with contextlib.suppress(OSError):
             fcntl.ioctl(fd, _SET_FLAGS, _SYNC_WAKE_UP)
 
@@ -120,24 +113,15 @@ class Listener:
 
     def receive(self) -> Call | None:
         """The next call, once readable; None where its caller was killed or interrupted before."""
-        notification = self._notification
-        notification[:] = self._empty
-        try:
-            fcntl.ioctl(self._fd, _RECV, notification)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINTR):
-                return None
-            raise
-        id_, tid, _, _, _, _, fd, command, argument, _, _, _ = _NOTIFICATION.unpack(notification)
-        return Call(id_, tid, fd & 0xFFFFFFFF, command & 0xFFFFFFFF, argument)
+        got = _native.receive(self._fd)
+        if isinstance(got, tuple):
+            return Call(*got)
+        _check(got, errno.ENOENT, errno.EINTR)
+        return None
 
     def is_waiting(self, call: Call) -> bool:
         """Whether the caller still waits: then `tid` has not become another's since."""
-        try:
-            fcntl.ioctl(self._fd, _ID_VALID, call.id.to_bytes(8, "little"))
-        except OSError:
-            return False
-        return True
+        return _native.is_waiting(self._fd, call.id)
 
     def add_fd(self, call: Call, fd: int, flags: int) -> int | None:
         """Give the caller a reference to an open file: its number there; None where the caller is gone.
@@ -145,25 +129,22 @@ class Listener:
         Raises:
             OSError: EMFILE.
         """
-        try:
-            number: int = fcntl.ioctl(self._fd, _ADDFD, bytearray(_NEW_FD.pack(call.id, 0, fd, 0, flags)))
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.EINPROGRESS):
-                return None
-            raise
-        return number
+        number = _native.add_fd(self._fd, call.id, fd, flags)
+        if number >= 0:
+            return number
+        _check(number, errno.ENOENT, errno.EINPROGRESS)
+        return None
 
     def answer(self, call: Call, number: int = 0) -> None:
         """End the call: with 0, or with an errno."""
-        self._send(_RESPONSE.pack(call.id, 0, -number, 0))
+        _check(_native.send(self._fd, call.id, -number, 0), errno.ENOENT)
 
     def let_pass(self, call: Call) -> None:
         """Let the kernel do what was asked."""
-        self._send(_RESPONSE.pack(call.id, 0, 0, _CONTINUE))
+        _check(_native.send(self._fd, call.id, 0, _CONTINUE), errno.ENOENT)
 
-    def _send(self, response: bytes) -> None:
-        try:
-            fcntl.ioctl(self._fd, _SEND, bytearray(response))
-        except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise
+
+def _check(result: int, *expected: int) -> None:
+    """OSError where a call failed by another errno than these."""
+    if result < 0 and -result not in expected:
+        raise OSError(-result, os.strerror(-result))

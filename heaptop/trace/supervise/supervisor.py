@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 from heaptop.trace.supervise import launch
+from heaptop.trace.supervise.allowance import Allowance
 from heaptop.trace.supervise.base import Allocation, CallSites, Outcome, Responder
 from heaptop.trace.supervise.launch import Plan
 from heaptop.trace.supervise.libc import LIBC
@@ -95,6 +96,7 @@ class Supervisor:
         self._stops = Stops()
         self._sites = job.call_sites() if job.call_sites is not None else None
         self._late: list[tuple[float, int, Call, Outcome]] = []
+        self._allowance = Allowance()
         self._tallies: dict[str, Tally] = {}
 
     def run(self) -> None:
@@ -193,10 +195,13 @@ class Supervisor:
         is_told = False
         if allocation is not None and self._job.tells_events:
             _name(allocation)  # now: once it is answered, the caller may be gone
-        if allocation is not None and (outcome.passes or (self._sites is not None and not outcome.number)):
-            is_told = self._stops.expect(call.tid, partial(self._returned, responder, call, allocation))
-            if not is_told and self._sites is not None:
-                self._sites.parked(call, allocation)
+        sites = self._sites
+        if allocation is None or outcome.number or (sites is not None and not self._allowance.take(time.monotonic())):
+            sites = None
+        if allocation is not None and (outcome.passes or sites is not None):
+            is_told = self._stops.expect(call.tid, partial(self._returned, responder, call, allocation, sites))
+            if not is_told and sites is not None:
+                sites.parked(call, allocation)
         if outcome.passes:
             listener.let_pass(call)
         else:
@@ -204,12 +209,19 @@ class Supervisor:
         if allocation is not None and not is_told:
             self._tell_of(allocation)
 
-    def _returned(self, responder: Responder, call: Call, allocation: Allocation, stopped: Stopped | None) -> None:
+    def _returned(
+        self,
+        responder: Responder,
+        call: Call,
+        allocation: Allocation,
+        sites: CallSites | None,
+        stopped: Stopped | None,
+    ) -> None:
         if stopped is not None:
             if not responder.returned(call, allocation, stopped):
                 return
-            if self._sites is not None and not allocation.number:
-                self._sites.stopped(stopped, allocation)
+            if sites is not None and not allocation.number:
+                sites.stopped(stopped, allocation)
         self._tell_of(allocation)
 
     def _tell_of(self, allocation: Allocation) -> None:
@@ -237,7 +249,7 @@ class Supervisor:
         if pid == self._pid and not os.WIFSTOPPED(status):
             self._pid = 0
             tallies = {heap: asdict(tally) for heap, tally in self._tallies.items()}
-            self._tell("ended", status=status, lost=self._outbox.lost, heaps=tallies)
+            self._tell("ended", status=status, lost=self._outbox.lost, heaps=tallies, stackless=self._allowance.refused)
 
     def _tell(self, kind: str, **fields: object) -> None:
         self._outbox.put({"kind": kind, **fields})

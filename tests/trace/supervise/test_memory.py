@@ -1,6 +1,5 @@
 """Another process's memory is read and written as far as it could itself, by either way."""
 
-import ctypes
 import errno
 import mmap
 import os
@@ -10,8 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from heaptop.trace.supervise import memory
-from heaptop.trace.supervise.libc import LIBC
+from heaptop.trace.supervise import _native, memory
 
 PAGE_BYTES = mmap.PAGESIZE
 CHILD = """
@@ -45,11 +43,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     if request.param == "file":
 
         def absent(*_: object) -> int:
-            ctypes.set_errno(errno.ENOSYS)
-            return -1
+            return -errno.ENOSYS
 
-        monkeypatch.setattr(LIBC, "process_vm_readv", absent)
-        monkeypatch.setattr(LIBC, "process_vm_writev", absent)
+        monkeypatch.setattr(_native, "read", absent)
+        monkeypatch.setattr(_native, "write", absent)
 
 
 def refused(error: pytest.ExceptionInfo[OSError]) -> int | None:
