@@ -10,9 +10,13 @@ from heaptop_emulator.wire import Message, ProtocolError
 U32, U64 = st.integers(0, (1 << 32) - 1), st.integers(0, (1 << 64) - 1)
 
 
-@given(st.text(st.characters(codec=None), max_size=64), U64, U32, U64, U32)
+@given(st.text(max_size=64), U64, U32, U64, U32)
 def test_a_request(heap: str, length: int, fd_flags: int, heap_flags: int, pid: int) -> None:
-    message = Message(packed.request(heap, length, fd_flags, heap_flags, pid))
+    try:
+        raw = packed.request(heap, length, fd_flags, heap_flags, pid)
+    except UnicodeEncodeError:
+        return
+    message = Message(raw)
     assert (message.text("op"), message.text("heap"), message.name()) == ("alloc", heap, None)
     assert [message.number(key) for key in ("len", "fd_flags", "heap_flags")] == [length, fd_flags, heap_flags]
     assert message.optional_number("pid") == (pid or None)
@@ -34,9 +38,7 @@ def test_noise(kind: bytes, rest: bytes) -> None:
         message = Message(kind + rest)
     except ProtocolError:
         return
-    assert (
-        len(rest) == 20 if kind == packed.ANSWER else message.text("heap").encode(errors="surrogatepass") == rest[24:]
-    )
+    assert len(rest) == 20 if kind == packed.ANSWER else message.text("heap").encode() == rest[24:]
 
 
 @pytest.mark.parametrize("raw", [b"\x01", b"\x02", b"\x03", b"\x01" + bytes(24) + b"\xff"])
