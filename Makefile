@@ -3,6 +3,7 @@
 # make test-vm    boots real kernels in QEMU and runs heaptop on them (tests/vm/README.md)
 # make bench      measures what heaptop costs, next to its peers (BENCH=section runs one, see docs/performance.md)
 # make vm-kernel  builds a kernel for that (KERNEL=6.12)
+# make test-vm-arm64  the same on an emulated arm64 machine (make vm-kernel VM_MACHINE=arm64 builds its kernel)
 .DELETE_ON_ERROR:
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ VM_ARGS ?=
 BENCH ?=
 KERNEL ?= 6.12
 
-.PHONY: run test check lint types layers tests format snapshots pictures dist clean test-vm bench vm-kernel
+.PHONY: run test check lint types layers tests format snapshots pictures dist clean test-vm test-vm-arm64 bench vm-kernel
 
 run: $(VENV)/.ready-run
 	@$(BIN)/heaptop $(ARGS)
@@ -49,8 +50,11 @@ test-vm: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m tools.bench $(BENCH)
 
+test-vm-arm64: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.vm.arm64 $(VM_ARGS)
+
 vm-kernel:
-	tests/vm/kernel/build.sh $(KERNEL)
+	tests/vm/kernel/build.sh $(KERNEL) $(VM_MACHINE)
 
 pictures: $(VENV)/.ready-run
 	$(BIN)/python tools/pictures.py

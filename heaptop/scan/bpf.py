@@ -1,7 +1,12 @@
-"""All dma-bufs, asked by a BPF program of our own (6.16 on), as text: see docs/recording.md. Nothing stays behind."""
+"""All dma-bufs, asked by a BPF program of our own (6.16 on), as text: see docs/recording.md. Nothing stays behind.
+
+A kernel without the iterator over dma-bufs may have the one over descriptors (5.8 on): it tells where those buffers lie
+that a process holds by one.
+"""
 
 import errno
 import os
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,12 +15,14 @@ from heaptop.scan import bpf_programs as programs
 from heaptop.scan.bpf_asm import Assembler
 from heaptop.scan.bpf_call import Iterator, is_known_machine, load
 from heaptop.scan.bpf_pages import PagePlaces
-from heaptop.scan.bpf_programs import DMABUFS, Row
+from heaptop.scan.bpf_programs import DMABUFS, FILES, Row
 from heaptop.scan.btf import FUNC, VMLINUX, Btf, BtfError
 from heaptop.scan.files import read_file
 
 LIST: Final = "bpf/dmabuf_iter"
 PAGES: Final = "bpf/dmabuf_pages"
+_REST: Final = 50
+"""So many times as long as it takes, the pass over all descriptors rests: 2 % of a processor at most."""
 _HEADING: Final = b"ino\tsize\tcount\texp_name\tname\n"
 _ESCAPES: Final = ((b"\\", rb"\134"), (b"\t", rb"\011"), (b"\n", rb"\012"))
 
@@ -27,6 +34,9 @@ class BpfSource:
         self._vmlinux = vmlinux
         self._list: Iterator | ReadError | None = None
         self._is_tried = False
+        self._is_of_descriptors = False
+        self._rest_until = 0.0
+        self._places: Raw | None = None
         self._pages: PagePlaces | None = None
 
     def read(self) -> dict[str, Raw]:
@@ -38,7 +48,9 @@ class BpfSource:
         if iterator is None:
             return {}
         if isinstance(iterator, ReadError):
-            return {LIST: iterator}
+            return {} if self._is_of_descriptors else {LIST: iterator}
+        if self._is_of_descriptors:
+            return self._of_descriptors(iterator)
         try:
             rows = sorted(programs.rows(iterator.run()), key=lambda row: row.inode)
         except OSError as error:
@@ -46,6 +58,21 @@ class BpfSource:
         files: dict[str, Raw] = {LIST: text_of_rows(rows)}
         places = self._pages.read(rows) if self._pages is not None else None
         return files if places is None else files | {PAGES: places}
+
+    def _of_descriptors(self, iterator: Iterator) -> dict[str, Raw]:
+        """Where those lie that are held by descriptors. All open files are passed, which is done as seldom as it takes
+        long.
+        """
+        began = time.monotonic()
+        if began >= self._rest_until and self._pages is not None:
+            try:
+                rows = {row.inode: row for row in programs.rows(iterator.run())}
+                self._places = self._pages.read(rows.values())
+            except OSError as error:
+                self._places = ReadError("read", error.errno or errno.EIO)
+            ended = time.monotonic()
+            self._rest_until = ended + _REST * (ended - began)
+        return {} if self._places is None else {PAGES: self._places}
 
     def close(self) -> None:
         """Take the programs away. May be called twice."""
@@ -55,17 +82,22 @@ class BpfSource:
 
     def _load(self) -> Iterator | ReadError | None:
         data = read_file(self._vmlinux)
-        if not is_known_machine() or not isinstance(data, bytes) or b"\0%s\0" % DMABUFS.encode() not in data:
+        if not is_known_machine() or not isinstance(data, bytes):
             return None
+        function = next((name for name in (DMABUFS, FILES) if b"\0%s\0" % name.encode() in data), None)
+        if function is None:
+            return None
+        self._is_of_descriptors = function == FILES
         try:
             _ask_for_rights()
             btf = Btf(data)
-            iterator = Iterator(programs.list_program(btf), btf.id_of(DMABUFS, FUNC))
+            program = programs.held_program(btf) if self._is_of_descriptors else programs.list_program(btf)
+            iterator = Iterator(program, btf.id_of(function, FUNC))
         except BtfError:
             return ReadError("btf", errno.ENOTSUP)
         except OSError as error:
             return ReadError("bpf", error.errno or errno.EIO)
-        self._pages = PagePlaces(btf, os.path.dirname(self._vmlinux))
+        self._pages = PagePlaces(btf, os.path.dirname(self._vmlinux), of_descriptors=self._is_of_descriptors)
         return iterator
 
 

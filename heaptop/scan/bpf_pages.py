@@ -32,10 +32,16 @@ Chunks = Mapping[int, Sequence[tuple[int, int]]]
 
 
 class PagePlaces:
-    """Knows the buffers of one boot. `modules` is the folder that has the BTF of modules."""
+    """Knows the buffers of one boot."""
 
-    def __init__(self, btf: Btf, modules: str = f"/{os.path.dirname(VMLINUX)}") -> None:
+    def __init__(
+        self, btf: Btf, modules: str = f"/{os.path.dirname(VMLINUX)}", *, of_descriptors: bool = False
+    ) -> None:
+        """`modules` is the folder that has the BTF of modules. Buffers are found by the iterator over them, or by the
+        one over `of_descriptors`.
+        """
         self._btf = btf
+        self._of_descriptors = of_descriptors
         self._modules = modules
         self._lines: dict[int, bytes] = {}
         self._first: int | None = None
@@ -70,7 +76,7 @@ class PagePlaces:
             self._first = first_struct_page(self._cached_pages, struct_page)
         found = self._chunks({row.operations: _heap_of(row) for row in rows.values()}, min(new) - 1)
         for inode in new & found.keys():
-            chunks = found[inode]
+            chunks = once(found[inode], rows[inode].size_bytes)
             is_whole = sum(size for _, size in chunks) == rows[inode].size_bytes
             self._lines[inode] = line_of_runs(inode, chunks, self._first, struct_page) if is_whole else b""
 
@@ -93,7 +99,13 @@ class PagePlaces:
 
     def _cached_pages(self) -> dict[int, int]:
         program, function_id = programs.files_program(self._btf), self._btf.id_of(FILES, FUNC)
-        with closing(Iterator(program, function_id, of_this_process=True)) as iterator:
+        try:
+            made = Iterator(program, function_id, of_this_process=True)
+        except OSError as error:
+            if error.errno not in {errno.E2BIG, errno.EINVAL}:
+                raise
+            made = Iterator(programs.files_program(self._btf, os.getpid()), function_id)  # before 6.1: of all processes
+        with closing(made) as iterator:
             return programs.cached_pages(iterator.run())
 
     def _chunks(self, kinds: Mapping[int, str], after: int) -> Chunks:
@@ -103,8 +115,11 @@ class PagePlaces:
             with closing(SharedMemory(size)) as shared:
                 HEADER.pack_into(shared.memory, 0, after, 0)
                 heaps = {heap: types for heap, types in self._types.items() if types is not None}
-                program = programs.pages_program(self._btf, kinds, shared.fd, size, heaps)
-                with closing(Iterator(program, self._btf.id_of(DMABUFS, FUNC))) as iterator:
+                program = programs.pages_program(
+                    self._btf, kinds, shared.fd, size, heaps, of_descriptors=self._of_descriptors
+                )
+                function = FILES if self._of_descriptors else DMABUFS
+                with closing(Iterator(program, self._btf.id_of(function, FUNC))) as iterator:
                     iterator.run()
                 _, used = HEADER.unpack_from(shared.memory)
                 if used <= size - HEADER.size or size >= _MAP_BYTES_MAX:
@@ -130,6 +145,16 @@ def _by_inode(chunks: bytes) -> Chunks:
     for inode, page, size in CHUNK.iter_unpack(chunks):
         found.setdefault(inode, []).append((page, size))
     return found
+
+
+def once(chunks: Sequence[tuple[int, int]], size_bytes: int) -> Sequence[tuple[int, int]]:
+    """The first of the same chunks again and again: a buffer is met once for each of its descriptors."""
+    found = 0
+    for count, (_, size) in enumerate(chunks, 1):
+        found += size
+        if found >= size_bytes:
+            return chunks[:count]
+    return chunks
 
 
 def line_of_runs(inode: int, chunks: Collection[tuple[int, int]], first: int, struct_page: int) -> bytes:

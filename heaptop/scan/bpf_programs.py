@@ -1,7 +1,7 @@
-"""The three BPF programs that heaptop loads, and what each writes.
+"""The BPF programs that heaptop loads to list buffers and their pages, and what each writes.
 
-Each is called by a kernel's iterator (kernel/bpf/dmabuf_iter.c, 6.16 on; task_iter.c) once for each item and once with
-none at the end, only reads, and is made from the offsets in that kernel's own BTF.
+Each is called by a kernel's iterator (kernel/bpf/dmabuf_iter.c, 6.16 on; task_iter.c, 5.8 on) once for each item and
+once with none at the end, only reads, and is made from the offsets in that kernel's own BTF.
 """
 
 import os
@@ -53,6 +53,8 @@ CHUNK: Final = struct.Struct("<QQQ")
 """Inode, address of the first struct page, bytes: neighbouring pages of one buffer, in its order."""
 
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_DMA_BUF_MAGIC: Final = 0x444D4142
+"""include/uapi/linux/magic.h, 5.3 on."""
 _SG_CHAIN: Final = 1
 _SG_END: Final = 2
 """Low bits of a scatter list entry's page_link (include/linux/scatterlist.h)."""
@@ -94,6 +96,43 @@ def list_program(btf: Btf) -> bytes:
         asm.call(PROBE_READ_KERNEL_STR)
     _write(asm, seq, row, _ROW.size)
     asm.load(R1, R7, btf.offset(buffer, "ops"), btf.offset("dma_buf_ops", "release"))
+    _write_release(asm, seq)
+    return _end(asm)
+
+
+def held_program(btf: Btf) -> bytes:
+    """For kernels without the iterator over buffers: writes a `_ROW`, with no more than inode, size and operations, and
+    the release function's name, for each descriptor of one. Raises BtfError where it cannot be made.
+    """
+    asm = Assembler()
+    row, seq = -_ROW.size, R9
+    _begin(asm, btf, "bpf_iter__task_file", "file", seq)
+    _of_descriptor(asm, btf)
+    asm.clear_stack(row, _ROW.size)
+    asm.store(STACK, row, R8)
+    for at, member in ((8, "size"), (32, "ops")):
+        _follow(asm, R7, btf.offset("dma_buf", member), row + at, 8)
+    asm.load(R8, STACK, row + 32)
+    _write(asm, seq, row, _ROW.size)
+    _follow(asm, R8, btf.offset("dma_buf_ops", "release"), -16, 8)
+    asm.load(R1, STACK, -16)
+    _write_release(asm, seq)
+    return _end(asm)
+
+
+def _of_descriptor(asm: Assembler, btf: Btf) -> None:
+    """From an open file in R7: R8 = its inode's number, R7 = the buffer that it is, as an address without a type; the
+    end where it is none. A buffer's file has it as private data (drivers/dma-buf/dma-buf.c, all kernels), and its
+    inode is of the file system of dma-bufs (5.3 on).
+    """
+    asm.load(R1, R7, btf.offset("file", "f_inode"), btf.offset("inode", "i_sb"), btf.offset("super_block", "s_magic"))
+    asm.jump_if(R1, NOT_EQUAL, _DMA_BUF_MAGIC, "end")
+    asm.load(R8, R7, btf.offset("file", "f_inode"), btf.offset("inode", "i_ino"))
+    asm.load(R7, R7, btf.offset("file", "private_data"))
+
+
+def _write_release(asm: Assembler, seq: int) -> None:
+    """The name of the function at the address in R1, and a line feed."""
     asm.store(STACK, -16, R1)
     asm.constant(R1, int.from_bytes(_RELEASE, "little"))
     asm.store(STACK, -8, R1)
@@ -105,7 +144,6 @@ def list_program(btf: Btf) -> bytes:
     asm.call(SEQ_PRINTF)
     asm.jump_if(R0, EQUAL, 0, "end")
     _write(asm, seq, _RELEASE.index(b"\n") - 8, 1)  # it can fail where another program is just printing (EBUSY)
-    return _end(asm)
 
 
 def rows(output: bytes) -> Iterator[Row]:
@@ -129,22 +167,34 @@ def _file_count(btf: Btf) -> tuple[int, int]:
 
 
 def pages_program(
-    btf: Btf, kinds: Mapping[int, str], map_fd: int, map_bytes: int, heaps: Mapping[str, Btf] = MappingProxyType({})
+    btf: Btf,
+    kinds: Mapping[int, str],
+    map_fd: int,
+    map_bytes: int,
+    heaps: Mapping[str, Btf] = MappingProxyType({}),
+    *,
+    of_descriptors: bool = False,
 ) -> bytes:
     """Puts `CHUNK`s of each buffer with an inode above the header's into a map. `kinds` are the release functions by
     the address of the dma_buf_ops that have them; `heaps` has by release function the BTF of heaps that are modules.
-    Raises BtfError where it cannot be made.
+    It is one for each buffer, or one for each descriptor of one. Raises BtfError where it cannot be made.
     """
     asm = Assembler()
-    _begin(asm, btf, "bpf_iter__dmabuf", "dmabuf", R9)
+    if of_descriptors:
+        _begin(asm, btf, "bpf_iter__task_file", "file", R9)
+        _of_descriptor(asm, btf)
+    else:
+        _begin(asm, btf, "bpf_iter__dmabuf", "dmabuf", R9)
+        asm.load(R8, R7, btf.offset("dma_buf", "file"), btf.offset("file", "f_inode"), btf.offset("inode", "i_ino"))
     asm.map_value(R6, map_fd)
-    asm.load(R8, R7, btf.offset("dma_buf", "file"), btf.offset("file", "f_inode"), btf.offset("inode", "i_ino"))
     asm.load(R1, R6, 0)
     asm.jump_if_register(R1, GREATER, R8, "end")
     asm.jump_if_register(R1, EQUAL, R8, "end")
     asm.store(STACK, -CHUNK.size, R8)
-    asm.load(R1, R7, btf.offset("dma_buf", "ops"))
-    asm.load(R9, R7, btf.offset("dma_buf", "priv"))
+    for at, member in ((-16, "priv"), (-8, "ops")):
+        _follow(asm, R7, btf.offset("dma_buf", member), at, 8)
+    asm.load(R1, STACK, -8)
+    asm.load(R9, STACK, -16)
     for operations, release in kinds.items():
         asm.constant(R2, operations)
         asm.jump_if_register(R1, EQUAL, R2, release)
@@ -220,10 +270,17 @@ def _keep_chunk(asm: Assembler, map_bytes: int, full: str) -> None:
         asm.store(R2, HEADER.size + at, R1)
 
 
-def files_program(btf: Btf) -> bytes:
-    """Writes a `_FILE` for each open file: its fd, and the first entry of its page cache."""
+def files_program(btf: Btf, pid: int | None = None) -> bytes:
+    """Writes a `_FILE` for each open file, of that process alone where given: its fd, and the first entry of its page
+    cache.
+    """
     asm = Assembler()
     _begin(asm, btf, "bpf_iter__task_file", "file", R9)
+    if pid is not None:
+        asm.load(R1, R6, btf.offset("bpf_iter__task_file", "task"))
+        asm.jump_if(R1, EQUAL, 0, "end")
+        asm.load_32(R1, R1, btf.offset("task_struct", "tgid"))
+        asm.jump_if(R1, NOT_EQUAL, pid, "end")
     asm.load_32(R1, R6, btf.offset("bpf_iter__task_file", "fd"))
     asm.store(STACK, -16, R1)
     head = btf.offset("address_space", "i_pages", "xa_head")

@@ -5,12 +5,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heaptop.capture import ReadError
-from heaptop.scan import bpf_programs
+from heaptop.scan import bpf_pages, bpf_programs
 from heaptop.scan.bpf import LIST, PAGES, BpfSource
-from heaptop.scan.bpf_call import SharedMemory
-from heaptop.scan.bpf_pages import PagePlaces, has_struct, line_of_runs
+from heaptop.scan.bpf_call import Iterator, SharedMemory
+from heaptop.scan.bpf_pages import PagePlaces, has_struct, line_of_runs, once
 from heaptop.scan.bpf_programs import PAGE_BYTES, SYSTEM_HEAP, Row, rows
 from heaptop.scan.btf import STRUCT, VMLINUX, Btf, BtfError
 from heaptop.scan.frames import first_struct_page
@@ -143,7 +145,53 @@ def test_a_heap_that_is_a_module_has_its_types_beside(btf: Btf, tmp_path: Path) 
     assert PagePlaces(btf, str(tmp_path))._types_of(row._replace(release="cma_heap_dma_buf_release [other]")) is None
 
 
+def test_a_kernel_without_the_iterator_over_buffers_passes_all_descriptors(tmp_path: Path) -> None:
+    """As if this kernel were one: its types without that iterator's name."""
+    path = Path(f"/{VMLINUX}")
+    if not path.exists():
+        pytest.skip("this kernel has no BTF")
+    vmlinux = tmp_path / "vmlinux"
+    vmlinux.write_bytes(path.read_bytes().replace(b"\0bpf_iter_dmabuf\0", b"\0bpf_iter_nothing"[:16] + b"\0"))
+    before = open_files()
+    source = BpfSource(str(vmlinux))
+    told = source.read()
+    assert LIST not in told
+    assert isinstance(told.get(PAGES, b""), bytes)
+    assert source.read() == told
+    source.close()
+    assert open_files() == before
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1), st.integers(1, 5))
+def test_a_buffer_that_is_met_several_times_counts_once(chunks: list[tuple[int, int]], times: int) -> None:
+    assert once(chunks * times, sum(size for _, size in chunks)) == chunks
+    assert once(chunks, 1 << 20) == chunks
+
+
 def test_an_answer_that_is_cut_ends_with_the_last_whole_row() -> None:
     row = bpf_programs._ROW.pack(7, 4096, 2, 0, 1, b"system", b"") + b"release\n"
     assert [found.inode for found in rows(row * 2 + row[:-3])] == [7, 7]
     assert list(rows(row[:100])) == []
+
+
+def test_pages_are_measured_where_an_iterator_cannot_be_restricted(btf: Btf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before 6.1, where the kernel does not know what `of_this_process` asks."""
+    restricted: list[bool] = []
+
+    class Old(Iterator):
+        def __init__(self, program: bytes, function_id: int, *, of_this_process: bool = False) -> None:
+            restricted.append(of_this_process)
+            if of_this_process:
+                raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+            super().__init__(program, function_id)
+
+    places, size = PagePlaces(btf), btf.size("page")
+    try:
+        first = first_struct_page(places._cached_pages, size)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        pytest.skip("this takes root")
+    monkeypatch.setattr(bpf_pages, "Iterator", Old)
+    assert first_struct_page(places._cached_pages, size) == first
+    assert set(restricted) == {True, False}

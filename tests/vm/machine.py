@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -19,27 +20,41 @@ from tests.vm.kernels import Kernel, MissingError, install
 
 INIT_SOURCE = Path(__file__).with_name("init.c")
 CONSOLE_LINES = 20
-QEMU = (
-    *("qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "2"),
-    *("-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-)
+QEMU = ("-accel", "tcg", "-smp", "2", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none")
 PASSED_ON = ("PATH", "HOME", "LANG", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What QEMU emulates: its program and Debian's package of it, its options, the console, and a C compiler for it."""
+
+    qemu: str
+    package: str
+    options: tuple[str, ...]
+    console: str
+    compiler: str
+    compiler_package: str
+
+
+X86_64 = Machine(
+    *("qemu-system-x86_64", "qemu-system-x86", ("-M", "q35", "-cpu", "max"), "ttyS0"),
+    *(os.environ.get("CC", "gcc"), "gcc"),
+)
 
 
 class GuestError(Exception):
     """No exit status came back: the guest crashed, took too long, or could not be made."""
 
 
-def build(source: Path, program: Path) -> None:
+def build(source: Path, program: Path, machine: Machine = X86_64) -> None:
     """Compile a static C program.
 
     Raises:
         MissingError: there is no compiler, or no static C library.
         GuestError: the program does not compile.
     """
-    compiler = os.environ.get("CC", "gcc")
-    install(compiler, "gcc")
-    command = [compiler, "-O1", "-Wall", "-Wextra", "-static", "-o", str(program), str(source)]
+    install(machine.compiler, machine.compiler_package)
+    command = [machine.compiler, "-O1", "-Wall", "-Wextra", "-static", "-o", str(program), str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "cannot find -lc" in done.stderr:
         raise MissingError("no static C library: run sudo apt-get install libc6-dev")
@@ -57,26 +72,41 @@ def boot(
     cma: str = "64M",
     memory_mib: int = 1536,
     append: str = "",
+    machine: Machine = X86_64,
+    root: Path = Path("/"),
+    place: Path | None = None,
 ) -> int:
     """Run `command` as root in the current folder of a guest, and return its exit status; `output` gets what it prints.
 
     `environment` is added to what the guest gets of this program's own (PASSED_ON); `cma` is the size of the CMA area,
-    where the kernel has CMA; `append` more of the kernel's command line.
+    where the kernel has CMA; `append` more of the kernel's command line. `root` is the folder that is the guest's root
+    and `place` the folder in there to run in, where these are not this machine's own.
 
     Raises:
         MissingError: QEMU or a compiler is missing.
         GuestError: the guest ended without a status; says the end of its console.
     """
-    install("qemu-system-x86_64", "qemu-system-x86")
+    install(machine.qemu, machine.package)
     with tempfile.TemporaryDirectory(prefix="heaptop-vm-") as folder:
         work = Path(folder)
-        initrd(kernel, ["/usr/bin/env", "-i", *guest_environment(kernel, environment), *command], work)
-        machine = [*QEMU, "-m", str(memory_mib), "-kernel", str(kernel.image), "-initrd", str(work / "initrd")]
-        machine += ["-append", f"console=ttyS0 panic=-1 quiet loglevel=4 cma={cma} {append}"]
-        machine += ["-serial", f"file:{work / 'console'}", "-device", "virtio-serial-pci"]
-        machine += [*port("output", Path("/dev/stdout")), *port("status", work / "status")]
-        machine += ["-virtfs", "local,path=/,readonly=on,security_model=none,mount_tag=host,multidevs=remap"]
-        ended_in_time = run_machine(machine, output, timeout_s)
+        values = guest_environment(kernel, environment, place)
+        initrd(kernel, ["/usr/bin/env", "-i", *values, *command], work, machine)
+        options = [
+            machine.qemu,
+            *machine.options,
+            *QEMU,
+            "-m",
+            str(memory_mib),
+            "-kernel",
+            str(kernel.image),
+            "-initrd",
+            str(work / "initrd"),
+        ]
+        options += ["-append", f"console={machine.console} panic=-1 quiet loglevel=4 cma={cma} {append}"]
+        options += ["-serial", f"file:{work / 'console'}", "-device", "virtio-serial-pci"]
+        options += [*port("output", Path("/dev/stdout")), *port("status", work / "status")]
+        options += ["-virtfs", f"local,path={root},readonly=on,security_model=none,mount_tag=host,multidevs=remap"]
+        ended_in_time = run_machine(options, output, timeout_s)
         status = work / "status"
         if status.is_file() and (text := status.read_text()):
             return int(text)
@@ -101,11 +131,11 @@ def run_machine(machine: Sequence[str], output: BinaryIO, timeout_s: float) -> b
             process.kill()
 
 
-def guest_environment(kernel: Kernel, added: Mapping[str, str]) -> list[str]:
+def guest_environment(kernel: Kernel, added: Mapping[str, str], place: Path | None) -> list[str]:
     """The arguments of env(1) that make the guest's environment and current folder."""
     passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     values = {**passed_on, "HEAPTOP_VM": kernel.name, **added}
-    return [f"--chdir={os.getcwd()}", *(f"{name}={value}" for name, value in values.items())]
+    return [f"--chdir={place or os.getcwd()}", *(f"{name}={value}" for name, value in values.items())]
 
 
 def port(name: str, path: Path) -> tuple[str, ...]:
@@ -114,9 +144,9 @@ def port(name: str, path: Path) -> tuple[str, ...]:
     return "-chardev", character_device, "-device", f"virtserialport,chardev={name},name=heaptop.{name}"
 
 
-def initrd(kernel: Kernel, command: Sequence[str], work: Path) -> None:
+def initrd(kernel: Kernel, command: Sequence[str], work: Path, machine: Machine) -> None:
     """Write `work/initrd`: init, the command, and the modules that the kernel needs."""
-    build(INIT_SOURCE, work / "init")
+    build(INIT_SOURCE, work / "init", machine)
     files = {"init": (work / "init").read_bytes(), "command": b"".join(os.fsencode(part) + b"\0" for part in command)}
     modules = kernel.modules.read_bytes() if kernel.modules else b""
     (work / "initrd").write_bytes(archive(files) + modules)

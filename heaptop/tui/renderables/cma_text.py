@@ -20,7 +20,7 @@ LABEL = "$unknown"
 STRONG = "bold"
 
 NO_PLACES = (
-    "nothing tells where buffers lie: it takes the BPF iterator (6.16 on), and root; live events (e) tell of new ones"
+    "nothing tells where buffers lie: it takes root, and a kernel with BTF; live events (e) tell of new CMA buffers"
 )
 NAMES_MAX = 8
 """So many of the buffers in the way are named."""

@@ -24,7 +24,7 @@ _TOLD_BY = {
     "hidden_refs": "it takes the file count (fdinfo, bufinfo) and every fd table readable",
     "attachments": "only bufinfo (debugfs) tells attachments",
     "fences": "only bufinfo (debugfs) tells fences",
-    "runs": "BPF (the dmabuf iterator of 6.16 on) tells where a buffer lies; of a new CMA buffer live events (e) do",
+    "runs": "BPF tells where a buffer lies (before 6.16 one held by an fd); of a new CMA buffer live events (e) do",
     "heap": "kernels 5.6 to 5.10 do not tell a buffer's heap",
 }
 

@@ -303,7 +303,7 @@ async def test_to_the_buffer_under_the_cursor() -> None:
 async def test_a_map_that_cannot_say_whose() -> None:
     async with app(area()).run_test(size=WIDE) as pilot:
         on = await ready(pilot, "4", "o")
-        await until(pilot, lambda: any("BPF" in note.message for note in on._notifications))
+        await until(pilot, lambda: any("BTF" in note.message for note in on._notifications))
         assert isinstance(on.view, CmaView)
 
 

@@ -1,12 +1,18 @@
 #!/bin/bash
-# build.sh SERIES: builds a small kernel from Debian's linux-source-SERIES (6.1, 6.12, 7.2 ...), with all that heaptop can
+# build.sh SERIES [x86_64|arm64]: builds a small kernel from Debian's linux-source-SERIES (6.1, 6.12, 7.2 ...), with all that heaptop can
 # look at, into the folder that tests/vm looks in. 6.12 takes a quarter of an hour on two processors.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-series=${1:?usage: $0 SERIES, as 6.12}
+series=${1:?usage: $0 SERIES [x86_64|arm64], as 6.12}
+machine=${2:-x86_64}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/heaptop
-home=$cache/kernels/kernel-$series-x86_64
-log=$cache/build-$series.log
+home=$cache/kernels/kernel-$series-$machine
+log=$cache/build-$series-$machine.log
+case $machine in
+x86_64) image=bzImage built=arch/x86/boot/bzImage tools=() ;;
+arm64) image=Image built=arch/arm64/boot/Image tools=(gcc-aarch64-linux-gnu) ; export ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- ;;
+*) echo "vm-kernel: no machine $machine: x86_64 or arm64" >&2; exit 2 ;;
+esac
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/build-$series.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -17,7 +23,7 @@ logged() { "$@" >>"$log" 2>&1 || { tail -n 5 "$log" >&2; say "failed: $1 (all of
 
 install_tools() {
     local package missing=()
-    for package in bc bison flex gcc libelf-dev libssl-dev make pahole rsync xz-utils; do
+    for package in bc bison flex gcc libelf-dev libssl-dev make pahole rsync xz-utils "${tools[@]}"; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' || missing+=("$package")
     done
     [ ${#missing[@]} = 0 ] && return
@@ -52,6 +58,7 @@ unpack_source() {
 
 configure() {
     local fragments=("$here/guest.config")
+    [ "$machine" = arm64 ] && fragments+=("$here/arm64.config")
     [ "$(printf '%s\n' 6.16 "$series" | sort -V | head -n 1)" = 6.16 ] && fragments+=("$here/btf.config")
     cd "$work/source"
     logged make O="$work/objects" tinyconfig
@@ -65,11 +72,11 @@ configure() {
 build() {
     export KBUILD_BUILD_USER=heaptop KBUILD_BUILD_HOST=vm
     cd "$work/source"
-    logged make O="$work/objects" -j"$(nproc)" bzImage
+    logged make O="$work/objects" -j"$(nproc)" "$image"
     mkdir -p "$home"
     cp "$work/objects/.config" "$home/config"
-    cp "$work/objects/arch/x86/boot/bzImage" "$home/bzImage.new"
-    mv "$home/bzImage.new" "$home/bzImage"
+    cp "$work/objects/$built" "$home/$image.new"
+    mv "$home/$image.new" "$home/$image"
 }
 
 install_tools
