@@ -198,7 +198,7 @@ class HeaptopApp(TimekeepingApp):
         chosen = self.filter
         events = log.shown if chosen is None else [one for one in log.shown if chosen.matches(as_buffer(one.event))]
         for panel in self.screen_stack[0].query(EventPanel):
-            panel.display = self.live.is_on
+            panel.set_class(not self.live.is_on, "-off")
             panel.tell(log, events, self._page_bytes)
         if isinstance(self.screen, EventScreen):
             self.screen.tell(log, events)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,6 +33,10 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Put:
         return source
 
     return put
+
+
+def has_height(panel: EventPanel, height: int) -> bool:
+    return panel.size.height == height
 
 
 def head(app: HeaptopApp) -> str:
@@ -93,6 +98,19 @@ async def test_the_list_and_the_map_of_a_failure(put: Put) -> None:
         await until(pilot, lambda: isinstance(on.view, BuffersView))
         assert isinstance(on.view, BuffersView)
         assert on.view.table.cursor_key == ALLOC.inode
+
+
+async def test_it_fits_any_screen(put: Put) -> None:
+    put(FakeSource([ALLOC, FREE]))
+    async with playing().run_test(size=WIDE) as pilot:
+        on = await ready(pilot, "e")
+        await until(pilot, lambda: "1 alloc" in head(on))
+        shown = on.query_one(EventPanel)
+        for size, height in (((120, 40), 10), ((80, 24), 6), ((60, 14), 3), ((40, 10), 2)):
+            await pilot.resize_terminal(*size)
+            await until(pilot, partial(has_height, shown, height))
+        await pilot.resize_terminal(39, 9)
+        await until(pilot, lambda: not shown.display)
 
 
 async def test_paused_stands_still_and_counts(put: Put) -> None:

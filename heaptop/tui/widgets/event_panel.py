@@ -54,16 +54,17 @@ class EventPanel(Vertical):
 
     DEFAULT_CSS = """
     EventPanel {
-        height: 6;
+        height: 25%;
+        min-height: 2;
+        max-height: 11;
         background: $surface;
+        &.-off { display: none; }
         & #events-head { background: $panel; }
         & EventLines { height: 1fr; background: $surface; }
         & .events--new { color: $new; }
         & .events--gone { color: $gone; }
         & .events--suspect { color: $suspect; text-style: bold; }
     }
-    .-tall EventPanel { height: 11; }
-    .-tiny EventPanel { display: none; }
     """
 
     def compose(self) -> ComposeResult:
