@@ -70,8 +70,7 @@ class ProcessId:
     start_time: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class FdRef:
+class FdRef(NamedTuple):
     """A descriptor that refers to a buffer. `tid` is None in the process's own table, else the thread with a table of
     its own. `flags` are those of open(2) as fdinfo has them (access mode, O_CLOEXEC).
     """
@@ -81,8 +80,7 @@ class FdRef:
     flags: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MapRef:
+class MapRef(NamedTuple):
     """A mapping (one VMA) of a buffer: `start` is its address, `offset_bytes` lies in the buffer."""
 
     start: int
@@ -91,8 +89,7 @@ class MapRef:
     perms: str
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """One process that holds a buffer, and how.
 
     `counted` is what a dump tells that does not name descriptors and mappings: how many of each, None where it does not

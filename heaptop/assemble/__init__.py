@@ -65,7 +65,7 @@ class Assembler:
             memory = replace(memory, pools_bytes=dump.pools_bytes)
         areas = cma.area_files(capture.files, sorted(names.names))
         area_names = [area.name for area in areas]
-        pages = (view.page_bytes for view in views)
+        pages = (*(view.page_bytes for view in views), system.own_page_bytes(capture.files))
         page_bytes = system.page_bytes(pages, memory.cma_total_bytes, cma.all_pages(areas))
         _note_processes(capture, self._views.values(), gaps)
         _note_damage(capture, gaps)

@@ -209,10 +209,10 @@ class _Taken:
         self.sources: list[tuple[str, tuple[Source, ...]]] = []
 
     def first(self, name: str, *candidates: tuple[Source, Value | None]) -> Value | None:
-        known = [(source, value) for source, value in candidates if value is not None]
+        known = [candidate for candidate in candidates if candidate[1] is not None]
         if not known:
             return None
-        self.sources.append((name, tuple(source for source, _ in known)))
+        self.sources.append((name, (known[0][0],) if len(known) == 1 else tuple([source for source, _ in known])))
         return known[0][1]
 
 
@@ -279,7 +279,7 @@ def _counts(parts: Parts) -> tuple[tuple[Source, int | None], ...]:
     smallest, so that no reference is hidden by mistake.
     """
     newest = [] if parts.info is None else [parts.info.count]
-    counts = newest or [holding.count for holding in parts.holdings if holding.count is not None]
+    counts = newest or [holding.file_count for holding in parts.holdings if holding.file_count is not None]
     fdinfo = (Source.FDINFO, min(counts, default=None))
     row = parts.row
     listed = (Source.BUFINFO, row.count if row is not None and row.count >= 0 else None)

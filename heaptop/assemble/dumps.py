@@ -140,7 +140,7 @@ def _by_inode(held: Iterable[DumpedHolding], views: Mapping[int, View]) -> dict[
                 references=_sum(one.fd_count, one.map_count),
                 stat=None,
                 info=None,
-                count=None,
+                file_count=None,
                 link_name=None,
                 map_name=None,
             )

@@ -5,6 +5,7 @@ A pure function of its capture, so that the very same capture need not be read a
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, is_denied, is_gone, reason, remedy
@@ -15,7 +16,6 @@ from heaptop.parse import cgroup, cmdline, comm, fdinfo, fdlink, maps, oom_score
 from heaptop.parse.fdinfo import DmabufFdinfo
 from heaptop.parse.fdlink import Kind
 from heaptop.parse.maps import Vma
-from heaptop.parse.status import Status
 from heaptop.units import text_of
 
 Device = tuple[int, int]
@@ -76,17 +76,16 @@ class View:
         return frozenset(sight.stat.dev for sight in self.fds if sight.stat is not None)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Holding:
-    """How one process holds one buffer, and what it told of it. `count` is the smallest file count it saw, `references`
-    how many of its descriptors and mappings are not those of another process too (None: not told).
+class Holding(NamedTuple):
+    """How one process holds one buffer, and what it told of it. `file_count` is the smallest it saw, `references` how
+    many of its descriptors and mappings are not those of another process too (None: not told).
     """
 
     holder: Holder
     references: int | None
     stat: FdStat | None
     info: DmabufFdinfo | None
-    count: int | None
+    file_count: int | None
     link_name: bytes | None
     map_name: bytes | None
 
@@ -110,7 +109,24 @@ def holdings(seen: View, devices: frozenset[Device]) -> dict[int, Holding]:
     return {inode: _holding(seen, fds.get(inode, []), vmas.get(inode, [])) for inode in fds.keys() | vmas.keys()}
 
 
+@lru_cache(maxsize=256)
+def _cgroup_path(data: bytes) -> bytes | None:
+    """Most processes are in few groups."""
+    return cgroup.path(cgroup.parse(data))
+
+
 def _holding(seen: View, sights: list[FdSight], vmas: list[Vma]) -> Holding:
+    if len(sights) == 1 and not vmas:  # as most do
+        _, ref, stat_of_file, info, name = sights[0]
+        return Holding(
+            Holder(seen.id, seen.comm, (ref,)),
+            int(not seen.shares_fds or ref.tid is not None),
+            stat_of_file,
+            info,
+            None if info is None else info.count,
+            name or None,
+            None,
+        )
     infos = [sight.info for sight in sights if sight.info is not None]
     return Holding(
         holder=Holder(
@@ -123,7 +139,7 @@ def _holding(seen: View, sights: list[FdSight], vmas: list[Vma]) -> Holding:
         + sum(not seen.shares_fds or sight.ref.tid is not None for sight in sights),
         stat=next((sight.stat for sight in sights if sight.stat is not None), None),
         info=infos[0] if infos else None,
-        count=min((info.count for info in infos), default=None),
+        file_count=min((info.count for info in infos), default=None),
         link_name=next((sight.name for sight in sights if sight.name), None),
         map_name=next((name for vma in vmas if (name := fdlink.dmabuf_name(vma.path))), None),
     )
@@ -145,19 +161,18 @@ class _Reader:
     def view(self) -> View:
         process = self._process
         about = self._detail("stat", stat.parse)
-        user = self._detail("status", status.parse)
+        uid = self._detail("status", status.real_uid)
         name = self._detail("comm", comm.parse)
         if name is None:
-            name = about.comm if about else user.name if user else b""
+            name = about.comm if about else self._name_in_status()
         arguments = self._detail("cmdline", cmdline.parse)
-        groups = self._detail("cgroup", cgroup.parse)
-        group = None if groups is None else cgroup.path(groups)
+        group = self._detail("cgroup", _cgroup_path)
         vmas = self._vmas()
         fds, own_tables = self._tables()
         return View(
             id=ProcessId(process.pid, about.starttime if about else None),
             comm=text_of(name),
-            uid=user.uid[0] if user else None,
+            uid=uid,
             cmdline=None if arguments is None else tuple(map(text_of, arguments)),
             cgroup=None if group is None else text_of(group),
             oom_score_adj=self._detail("oom_score_adj", oom_score_adj.parse),
@@ -169,7 +184,7 @@ class _Reader:
             unidentified=self._unidentified,
             troubles=tuple(self._troubles),
             lacking=tuple(self._lacking),
-            page_bytes=self._page_bytes(user),
+            page_bytes=page_bytes(process.files.get("status"), process.files.get("statm")),
             shares_fds="fd.shared" in process.files,
             shares_maps="maps.shared" in process.files,
         )
@@ -186,16 +201,12 @@ class _Reader:
             self._lacking.append(name)
         return None
 
-    def _page_bytes(self, user: Status | None) -> int | None:
-        """Its size in bytes by its size in pages, unless it grew between the two readings."""
-        raw = self._process.files.get("statm")
-        if user is None or not user.vmsize or not isinstance(raw, bytes):
-            return None
+    def _name_in_status(self) -> bytes:
+        raw = self._process.files.get("status")
         try:
-            pages = statm.parse(raw).size
+            return status.parse(raw).name if isinstance(raw, bytes) else b""
         except ParseError:
-            return None  # only one of many processes that tell it
-        return user.vmsize * 1024 // pages if pages and user.vmsize * 1024 / pages in PAGE_SIZES else None
+            return b""
 
     def _maps(self) -> Raw | None:
         """Of a leader that has ended there is none: the threads that live on still have the memory."""
@@ -243,6 +254,8 @@ class _Reader:
         process = self._process
         self._listing(process.table)
         sights = list(self._sights(process.table, None))
+        if not process.tasks:
+            return tuple(sights), ()
         tables = {_fingerprint(process.table)}
         own = []
         for task in process.tasks:
@@ -260,6 +273,9 @@ class _Reader:
             self._failed("descriptors of {} could not be read", table.error)
 
     def _sights(self, table: FdTable, tid: int | None) -> Iterator[FdSight]:
+        if not table.fdinfo:
+            yield from filter(None, (self._sight(link.fd, tid, link, None) for link in table.links))
+            return
         links = {link.fd: link for link in table.links}
         for fd in sorted(links.keys() | table.fdinfo.keys()):
             sight = self._sight(fd, tid, links.get(fd), table.fdinfo.get(fd))
@@ -274,7 +290,7 @@ class _Reader:
         if kind not in (Kind.DMABUF, None):
             return None
         stat_of_file = link.stat if link is not None and _is_possible(link.stat) else None
-        info, is_read = self._info(raw)
+        info, is_read = (None, False) if raw is None else self._info(raw)
         if stat_of_file is None and info is None and (is_read or kind is None or is_gone(raw)):
             return None  # closed by now, or a file that only has a dma-buf's name
         inode = stat_of_file.inode if stat_of_file is not None else info.ino if info is not None else None
@@ -303,6 +319,17 @@ class _Reader:
         self._troubles[Trouble(what, why, remedy)] = None
 
 
+def page_bytes(about: Raw | None, sizes: Raw | None) -> int | None:
+    """A process's size in bytes (status) by its size in pages (statm), unless it grew between the two readings."""
+    if not isinstance(about, bytes) or not isinstance(sizes, bytes):
+        return None
+    try:
+        pages, size_bytes = statm.parse(sizes).size, (status.parse(about).vmsize or 0) * 1024
+    except ParseError:
+        return None  # only one of many processes that tell it
+    return size_bytes // pages if pages and size_bytes / pages in PAGE_SIZES else None
+
+
 def _fingerprint(table: FdTable) -> tuple[object, ...]:
     """What makes two tables the same: descriptors and what they refer to."""
     links = tuple((link.fd, link.target, link.stat.inode if link.stat else None) for link in table.links)
@@ -311,7 +338,7 @@ def _fingerprint(table: FdTable) -> tuple[object, ...]:
 
 def _is_possible(stat_of_file: FdStat | None) -> bool:
     """Whether a kernel can have said so: a recording may hold any number."""
-    return stat_of_file is not None and all(0 <= n < 1 << 64 for n in (stat_of_file.inode, stat_of_file.size_bytes))
+    return stat_of_file is not None and 0 <= stat_of_file.inode < 1 << 64 and 0 <= stat_of_file.size_bytes < 1 << 64
 
 
 def is_unreadable(process: ProcessCapture) -> bool:

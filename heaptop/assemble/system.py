@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import Final
 
+from heaptop.assemble import processes
 from heaptop.assemble.gaps import NOT_CAPTURED, Gaps
 from heaptop.assemble.processes import PAGE_SIZES
 from heaptop.capture import Capture, Raw
@@ -91,6 +92,11 @@ def _pools(files: Mapping[str, Raw], gaps: Gaps) -> int | None:
         if kib is not None:
             return kib * 1024
     return None
+
+
+def own_page_bytes(files: Mapping[str, Raw]) -> int | None:
+    """The page size by the process that captured."""
+    return processes.page_bytes(files.get("proc/self/status"), files.get("proc/self/statm"))
 
 
 def page_bytes(told: Iterable[int | None], cma_total_bytes: int | None, cma_pages: int) -> int:

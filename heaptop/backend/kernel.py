@@ -33,6 +33,7 @@ _FILES: Final = (
     "proc/sys/kernel/osrelease",
     "proc/sys/kernel/random/boot_id",
     "proc/self/status",
+    "proc/self/statm",
     "sys/kernel/dma_heap/total_pools_kb",
 )
 _SLOW_FILES: Final = ("sys/kernel/debug/dma_buf/bufinfo",)

@@ -36,6 +36,8 @@ _PREFIXES = ((_DMABUF, Kind.DMABUF), (b"socket:[", Kind.SOCKET), (_HEAP, Kind.HE
 
 def kind(target: bytes) -> Kind:
     """By the target's text alone: a regular file named `/dmabuf:x` passes for a dma-buf here."""
+    if target.startswith(_DMABUF):
+        return Kind.DMABUF
     if target in _EXACT:
         return _EXACT[target]
     return next((kind for prefix, kind in _PREFIXES if target.startswith(prefix)), Kind.OTHER)

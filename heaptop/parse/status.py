@@ -31,6 +31,22 @@ class Status(NamedTuple):
     threads: int
 
 
+_REAL_UID = re.compile(rb"^Uid:\t(\d{1,10})\t\d{1,10}\t\d{1,10}\t\d{1,10}$", re.MULTILINE)
+
+
+def real_uid(data: bytes) -> int:
+    """The real user alone, which is what most want.
+
+    Raises:
+        ParseError: the text is cut, or does not have it.
+    """
+    check_whole("status", data)
+    match = _REAL_UID.search(data)
+    if match is None:
+        raise error_at("status", "Uid is absent or not four numbers", data)
+    return int(match[1])
+
+
 def parse(data: bytes) -> Status:
     """The lines of interest; others may come and go.
 

@@ -1,6 +1,5 @@
 """`analysis.growth`, `analysis.pace` and `analysis.suspects`: what grows is found, what does not is left alone."""
 
-from dataclasses import replace
 from math import inf
 
 import pytest
@@ -219,7 +218,7 @@ def test_a_process_that_is_started_anew_leaks_on() -> None:
     world = World()
     mine: list[int] = []
     for now in world.pass_(100):
-        me = replace(MEDIA, process=holder(10 if now < 60 else 77).process)
+        me = MEDIA._replace(process=holder(10 if now < 60 else 77).process)
         if now == 60:
             for inode in mine:
                 del world.buffers[inode]

@@ -29,7 +29,7 @@ def test_identity_and_numbers_with_their_sources() -> None:
 
 
 def test_holders_are_a_tree_of_fds_and_mappings() -> None:
-    own = replace(PREVIEW, holders=(replace(PREVIEW.holders[0], fds=(FdRef(14, None, 0o2), FdRef(7, 815, None))),))
+    own = replace(PREVIEW, holders=(PREVIEW.holders[0]._replace(fds=(FdRef(14, None, 0o2), FdRef(7, 815, None))),))
     shown = text(buffer_details(own, BufferStory(), ()))
     assert "Held by 1 process\n 812 cameraserver\n   fd 14  rw\n   fd 7  ~  own table of thread 815\n" in shown
     assert "map 0x7f0000000000  1.00 MiB  at offset 0x0  rw-s" in shown
