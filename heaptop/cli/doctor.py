@@ -23,6 +23,8 @@ BPF_ITERATOR: Final = b"\0bpf_iter__dmabuf\0"
 """The iterator's context in the kernel's BTF strings (kernel/bpf/dmabuf_iter.c, 6.16 on)."""
 _PASSES: Final = {"fd": ("fd", "fdinfo", "tasks"), "maps": ("maps",)}
 """The passes over all processes, whose texts are too many to be counted."""
+_ALL_USERS: Final = ["0", "0", "4294967295"]
+"""/proc/self/uid_map in the first user namespace."""
 _TRACEFS: Final = ("sys/kernel/tracing", "sys/kernel/debug/tracing")
 
 
@@ -117,15 +119,18 @@ def _probe(root: str) -> Probes:
     status = _text(root, "proc/self/status")
     effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
     mounts = _text(root, "proc/mounts")
+    users = _text(root, "proc/self/uid_map").split()
+    is_inside = bool(users) and users != _ALL_USERS
     paranoid = _text(root, "proc/sys/kernel/perf_event_paranoid").strip()
     return Probes(
         uid=os.geteuid(),
-        capabilities=int(effective[1], 16) if effective else 0,
+        capabilities=int(effective[1], 16) if effective and not is_inside else 0,
         debugfs_mounted=bool(re.search(r"^\S+ /sys/kernel/debug debugfs ", mounts, re.MULTILINE)),
         bpf_iterator=_has_bpf_iterator(os.path.join(root, "sys/kernel/btf/vmlinux")),
         tracefs_mounted=bool(re.search(r"^\S+ /sys/kernel/(debug/)?tracing tracefs ", mounts, re.MULTILINE)),
         tracepoints=_tracepoints(root),
         kprobes=os.path.exists(os.path.join(root, "sys/bus/event_source/devices/kprobe")),
+        is_in_a_user_namespace=is_inside,
         perf_paranoid=int(paranoid) if re.fullmatch(r"-?\d{1,9}", paranoid) else None,
     )
 

@@ -1,13 +1,12 @@
 """What a source lets heaptop read, and the one command that gets the rest. Judged from a capture and a few probes."""
 
 import errno
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from heaptop.assemble.limits import UDEV_RULE, is_in_a_pid_namespace, locked_heaps
+from heaptop.assemble.limits import UDEV_RULE, hidden_by, is_in_a_pid_namespace, locked_heaps
 from heaptop.capture import Capture, ReadError
 from heaptop.errors import errno_text
 from heaptop.model import Snapshot
@@ -32,7 +31,6 @@ CAPABILITIES: Final = {
     39: "CAP_BPF",
     40: "CAP_CHECKPOINT_RESTORE",
 }
-_HIDEPID: Final = re.compile(rb"^\S+ /proc proc \S*?\b(hidepid=(?!0|off)\w+)", re.MULTILINE)
 """Those that open a source (linux/capability.h), by their bit."""
 
 
@@ -40,7 +38,7 @@ _HIDEPID: Final = re.compile(rb"^\S+ /proc proc \S*?\b(hidepid=(?!0|off)\w+)", r
 class Probes:
     """What only a look at the running kernel tells: `capabilities` is the effective set as /proc/self/status has it,
     `tracepoints` those of dma-bufs and CMA, None where tracefs cannot be listed; `perf_paranoid` is
-    kernel.perf_event_paranoid.
+    kernel.perf_event_paranoid. In a user namespace below the first capabilities open none of the kernel's own files.
     """
 
     uid: int
@@ -51,6 +49,7 @@ class Probes:
     tracepoints: tuple[str, ...] | None = None
     kprobes: bool = False
     perf_paranoid: int | None = None
+    is_in_a_user_namespace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +228,9 @@ def _maps(capture: Capture, probes: Probes | None) -> Check:
 def _processes(capture: Capture) -> Check:
     """Whether /proc shows all of them: it may be mounted with hidepid, or show a pid namespace of its own."""
     name, adds = "all processes", "who else holds a buffer"
-    mounts = capture.files.get("proc/mounts")
-    hidden = _HIDEPID.search(mounts) if isinstance(mounts, bytes) else None
-    if hidden is not None:
-        detail = f"/proc is mounted with {hidden[1].decode()}"
+    hiding = hidden_by(capture)
+    if hiding is not None:
+        detail = f"/proc is mounted with {hiding}"
         return Check(name, there=True, readable=False, detail=detail, adds=adds, remedy=SHOW_PROCESSES)
     if is_in_a_pid_namespace(capture):
         detail = "this is a pid namespace of its own"
@@ -334,6 +332,9 @@ def _capabilities(probes: Probes) -> Check:
     detail = f"uid {probes.uid}, " + (" ".join(_held(probes)) or "none that matter")
     enough = _traces_all(probes)
     remedy = "" if enough else AS_ROOT
+    if probes.is_in_a_user_namespace:
+        detail = f"uid {probes.uid} of a user namespace: its capabilities count in there alone"
+        remedy = "run heaptop outside of it"
     adds = "other users' processes"
     return Check("capabilities", there=enough, readable=enough, detail=detail, adds=adds, remedy=remedy)
 

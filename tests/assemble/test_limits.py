@@ -153,3 +153,23 @@ def test_a_buffer_freed_between_two_reads() -> None:
     holder_pid = whole[gone].holders[0].process.pid
     later = replace(real(), processes=tuple(each for each in real().processes if each.pid != holder_pid))
     assert by_inode(assemble(later))[gone].is_orphan
+
+
+@pytest.mark.parametrize(
+    ("options", "own", "hides"),
+    [
+        (b"rw,hidepid=invisible", b"CapEff:\t0000000000000000\nGid:\t7\t7\t7\t7\n", True),
+        (b"rw,gid=3,hidepid=4", b"CapEff:\t0000000000000000\nGroups:\t5 33 \n", True),
+        (b"rw,gid=33,hidepid=2", b"CapEff:\t0000000000000000\nGroups:\t5 33 \n", False),
+        (b"rw,hidepid=2", b"CapEff:\t0000000000080000\n", False),
+        (b"rw,hidepid=noaccess", b"CapEff:\t0000000000000000\n", False),
+        (b"rw,hidepid=off", b"CapEff:\t0000000000000000\n", False),
+        (b"rw,relatime", b"", False),
+    ],
+)
+def test_processes_that_proc_hides(options: bytes, own: bytes, hides: bool) -> None:
+    mounts = b"sysfs /sys sysfs rw 0 0\nproc /proc proc " + options + b" 0 0\n"
+    shot = assemble(with_files(real(), {"proc/mounts": mounts, "proc/self/status": own}))
+    told = [gap for gap in shot.gaps if "hidepid" in gap.why]
+    assert bool(told) == hides
+    assert all("CAP_SYS_PTRACE" in gap.remedy for gap in told)

@@ -47,6 +47,19 @@ def test_probes_are_taken_below_root(root: Path, use: Use, run: Run) -> None:
     assert checks["capabilities"]["detail"].endswith(", CAP_SYS_PTRACE")
 
 
+def test_root_of_a_user_namespace_is_no_root(root: Path, use: Use, run: Run) -> None:
+    (root / "proc/self/status").write_text("Name:\theaptop\nCapEff:\t000001ffffffffff\n")
+    use(FakeBackend("kernel", capture_given=READABLE))
+    for users, enough in (("         0          0 4294967295\n", True), ("         0       1000          1\n", False)):
+        (root / "proc/self/uid_map").write_text(users)
+        checks = {
+            check["name"]: check for check in json.loads(run("doctor", "--json", "--root", str(root)).out)["checks"]
+        }
+        assert checks["capabilities"]["readable"] is enough
+        assert checks["BPF iterator"]["readable"] is enough
+        assert ("of a user namespace" in checks["capabilities"]["detail"]) is not enough
+
+
 def test_a_system_that_tells_nothing(tmp_path: Path, use: Use, run: Run) -> None:
     use(FakeBackend("kernel", capture_given=READABLE))
     ran = run("doctor", "--json", "--root", str(tmp_path))
