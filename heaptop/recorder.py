@@ -32,12 +32,12 @@ class Recorder:
         *,
         bounds: Bounds = BOUNDS,
         thresholds: Thresholds = NO_THRESHOLDS,
-        names: str = "",
+        has_names: bool = True,
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.time,
         uptime: Callable[[], float] = uptime,
     ) -> None:
-        """Begin a recording at `path`, or go on with the one that is there. `names` says what was done to names.
+        """Begin a recording at `path`, or go on with the one that is there. `has_names`: they were not replaced.
 
         Raises:
             RecordingError: it cannot be made, or is being made by another.
@@ -49,7 +49,9 @@ class Recorder:
         self._marks: list[str] = []
         self._incidents: list[Incident] = []
         self._was_full = False
-        self._journal = Journal(RecordingFolder(path, names), bounds, clock=clock, uptime=uptime, tell=tell)
+        self._journal = Journal(
+            RecordingFolder(path, has_names=has_names), bounds, clock=clock, uptime=uptime, tell=tell
+        )
 
     @property
     def counts(self) -> Counts:

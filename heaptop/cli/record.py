@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from heaptop.backend.base import Backend, Timeline
 from heaptop.cli import values
+from heaptop.cli.anonymous import (
+    Anonymous,
+    anonymise_arguments,
+    anonymiser_of,
+    narrate_left_out,
+    narrate_names,
+)
 from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import narrate
 from heaptop.cli.signals import Signals
@@ -17,6 +24,7 @@ from heaptop.errors import Exit, HeaptopError, UsageError
 from heaptop.units import format_age, format_size
 
 if TYPE_CHECKING:
+    from heaptop.analysis.anonymise import Anonymiser
     from heaptop.model import Event
     from heaptop.recorder import Recorder
     from heaptop.trace.base import EventSource
@@ -34,7 +42,8 @@ MANUAL: Final = {
     "the kernel or a cut of power, at most 10 seconds more. A folder that a recorder made is gone on with; a second "
     "recorder on it is refused. When a bound is reached, or the disk is full, what is oldest is dropped. "
     "SIGUSR2 sets a mark. SIGUSR1 writes an incident: a capture of its own in the folder, as the thresholds do, at "
-    "most one a minute of each kind. Look at it with -b replay:PATH. It holds the names of processes and buffers.",
+    "most one a minute of each kind. Look at it with -b replay:PATH. It holds the names of processes and buffers, "
+    "unless they are replaced with --anonymise.",
 }
 
 
@@ -49,6 +58,8 @@ class Options(CommonOptions):
     incident_bytes: int | None = None
     incident_growth: float | None = None
     incident_on_failure: bool = False
+    anonymise: bool = False
+    key: str | None = None
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +97,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         type=partial(values.rate, "--incident-growth"),
         help="write one when they grow faster than this, like 8M/min",
     )
+    anonymise_arguments(parser)
     add("--incident-on-failure", action="store_true", help="write one when an allocation fails")
 
 
@@ -93,7 +105,7 @@ def run(options: Options) -> int:
     """Record until the time is over or a signal ends it.
 
     Raises:
-        UsageError: the source is itself a recording.
+        UsageError: the source is itself a recording, or the key cannot be taken.
         SourceError: the source cannot be opened, or is gone.
         RecordingError: the recording cannot be made, or is gone.
     """
@@ -101,14 +113,15 @@ def run(options: Options) -> int:
     with opened(options) as backend:
         if isinstance(backend, Timeline):
             raise UsageError("record", "a recording does not change", "copy it, or take `heaptop capture` for a moment")
-        recorder = _recorder(options)
+        anonymiser = anonymiser_of(anonymise=options.anonymise, key=options.key)
+        recorder = _recorder(options, anonymiser)
         try:
-            return _Loop(backend, recorder, options).run()
+            return _Loop(backend, recorder, options, anonymiser).run()
         finally:
             recorder.close()
 
 
-def _recorder(options: Options) -> "Recorder":
+def _recorder(options: Options, anonymiser: "Anonymiser | None") -> "Recorder":
     from heaptop.analysis.incident import Thresholds
     from heaptop.recorder import Recorder
     from heaptop.recording.journal import Bounds
@@ -117,6 +130,7 @@ def _recorder(options: Options) -> "Recorder":
         options.path,
         bounds=Bounds(options.max_size, options.max_age, options.keep_free),
         thresholds=Thresholds(options.incident_bytes, options.incident_growth, options.incident_on_failure),
+        has_names=anonymiser is None,
         tell=lambda text: narrate(f"heaptop: {text}"),
     )
 
@@ -124,14 +138,17 @@ def _recorder(options: Options) -> "Recorder":
 class _Loop:
     """Looks at each interval, and at once when asked to."""
 
-    def __init__(self, backend: Backend, recorder: "Recorder", options: Options) -> None:
+    def __init__(
+        self, backend: Backend, recorder: "Recorder", options: Options, anonymiser: "Anonymiser | None"
+    ) -> None:
         from heaptop.session import Session
 
         self._backend = backend
         self._recorder = recorder
         self._options = options
         self._interval_s = options.interval or INTERVAL_S
-        self._session = Session(backend, time.time)
+        self._anonymiser = anonymiser
+        self._session = Session(backend if anonymiser is None else Anonymous(backend, anonymiser), time.time)
         self._session.observer = recorder.observe
         self._events: EventSource | None = None
         self._marks = 0
@@ -158,6 +175,7 @@ class _Loop:
             if self._events is not None:
                 self._events.stop()
             self._recorder.close()
+            narrate_left_out(self._anonymiser)
             narrate(f"heaptop: {self._summary(time.monotonic() - began, time.process_time() - own)}")
 
     def _greet(self) -> None:
@@ -167,7 +185,7 @@ class _Loop:
             f"heaptop: recording {self._backend.source} to {options.path} every {self._interval_s:g} s, at most {bound}"
         )
         narrate(f"heaptop: a mark: kill -USR2 {os.getpid()}; an incident capture: kill -USR1 {os.getpid()}")
-        narrate("note: it holds the names of processes and buffers; look before you share it")
+        narrate_names(self._anonymiser)
 
     def _watch_failures(self) -> None:
         """Have failures told as they happen. Where that cannot be, CMA's counters still tell of them."""
@@ -206,7 +224,8 @@ class _Loop:
         if event.kind not in (EventKind.ALLOC_FAIL, EventKind.CMA_FAIL):
             return False
         place = event.area or event.exporter or "a heap"
-        return self._recorder.failed(f"{place} could not give {format_size(event.size_bytes)} to {event.comm or '?'}")
+        to = f" to {event.comm}" if event.comm and self._anonymiser is None else ""
+        return self._recorder.failed(f"{place} could not give {format_size(event.size_bytes)}{to}")
 
     def _summary(self, passed_s: float, own_s: float) -> str:
         from heaptop.report.text import counted

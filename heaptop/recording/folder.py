@@ -15,11 +15,14 @@ README: Final = "README.txt"
 LOCK: Final = "recorder.lock"
 INCIDENT: Final = re.compile(r"incident-[0-9]{8}T[0-9]{6}-[a-z]+(?:-[0-9]+)?\.tar\.gz")
 _SEGMENT: Final = re.compile(r"([0-9]{6,9})(?:\.tar\.gz|\.moments)")
+NAMES: Final = """\
+IT HOLDS THE NAMES of processes, their command lines, and of buffers.
+Look before you share it."""
+STAND_INS: Final = "The names of processes, buffers and files were replaced by stand-ins."
 _TEXT: Final = """\
 A recording of DMA-BUF heaps over time, made by `heaptop record`.
 
-IT HOLDS THE NAMES of processes, their command lines, and of buffers{names}.
-Look before you share it.
+{names}
 
 To look at it:  heaptop -b replay:{path}
 Without heaptop:  tar xzf 000000.tar.gz
@@ -41,8 +44,8 @@ class Item(NamedTuple):
 class RecordingFolder:
     """An open folder, locked against every other recorder until `close`. Only what a recorder made is ever touched."""
 
-    def __init__(self, path: str, names: str = "") -> None:
-        """Make it, or take one that a recorder made, or an empty one. `names` says what was done to names.
+    def __init__(self, path: str, *, has_names: bool = True) -> None:
+        """Make it, or take one that a recorder made, or an empty one. `has_names`: they were not replaced.
 
         Raises:
             RecordingError: it is somebody else's, holds something else, is being recorded to, or cannot be made.
@@ -52,7 +55,7 @@ class RecordingFolder:
         try:
             self._refuse_others()
             self._lock = self._locked()
-            self._write_readme(names)
+            self._write_readme(NAMES if has_names else STAND_INS)
         except OSError as error:
             os.close(self.fd)
             raise RecordingError(f"cannot record to {self.path}", os.strerror(error.errno or 0)) from error

@@ -56,3 +56,28 @@ def test_what_it_wrote_can_be_read(backend: FakeBackend, run: Run, tmp_path: Pat
     backend.capture_given = recording.read(str(archive(CAPTURES[0])))
     assert run("capture", str(path)).code == 0
     assert recording.read(str(path)).processes == backend.capture_given.processes
+
+
+def test_without_names_by_one_key(backend: FakeBackend, run: Run, tmp_path: Path) -> None:
+    backend.capture_given = recording.read(str(archive(CAPTURES[0])))
+    comms = []
+    for number in range(2):
+        path = str(tmp_path / f"{number}.tar")
+        ran = run("capture", path, "--anonymise", "--key", str(tmp_path / "key"))
+        assert ran.code == 0
+        assert "note: names are replaced" in ran.err
+        assert "note: left out, as they may hold names: config, " in ran.err
+        comms.append([process.files["comm"] for process in recording.read(path).processes])
+    assert comms[0] == comms[1]
+    assert all(str(comm).startswith("b'proc-") for comm in comms[0])
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    run("capture", str(tmp_path / "other.tar"), "--anonymise")
+    other = recording.read(str(tmp_path / "other.tar"))
+    assert other.processes[0].files["comm"] != comms[0][0]
+
+
+def test_keys_that_cannot_be_taken(backend: FakeBackend, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("x")
+    for arguments in (("--key", "k"), ("--anonymise", "--key", str(tmp_path / "short")), ("--anonymise", "--key", "/")):
+        assert run("capture", str(tmp_path / "c.tar"), *arguments).code == 2
+    assert not (tmp_path / "c.tar").exists()

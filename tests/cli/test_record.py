@@ -1,5 +1,6 @@
 """`heaptop record`: what it says, what ends it, what it refuses; and any moment of a recording in every list."""
 
+import gzip
 import json
 import os
 import signal
@@ -137,6 +138,16 @@ def test_a_bad_place(use: Use, run: Run, tmp_path: Path) -> None:
     ran = run("record", str(tmp_path / "file"))
     assert ran.code == 4
     assert ran.err.startswith(f"heaptop: cannot record to {tmp_path}/file: it exists and is no folder; name a new path")
+
+
+def test_without_names(use: Use, run: Run, tmp_path: Path) -> None:
+    use(Going(2, signal.SIGINT))
+    ran = run("record", str(tmp_path / "r"), "--anonymise", "--interval", "0.1")
+    assert "note: names are replaced" in ran.err
+    assert "were replaced by stand-ins" in (tmp_path / "r" / "README.txt").read_text()
+    series = opened(tmp_path / "r")
+    assert b"app70" not in gzip.decompress((tmp_path / "r" / "000000.tar.gz").read_bytes())
+    assert {process.pid for process in series.capture(1).processes} == {70, 80}
 
 
 # Moments
