@@ -74,6 +74,7 @@ VERBS: Final = (
     Verb("run", "run a command with its dma-heap calls answered or observed", ("json",), "run"),
     Verb("export", "write an HTML page or OpenMetrics, or serve that", (*_ALWAYS, "source", "interval"), "export"),
     Verb("selftest", "test the heap ABI's behaviour, in TAP", ("backend", "no_color"), "selftest"),
+    Verb("bench", "measure how long heaps take", (*_ALWAYS, "json", "csv"), "bench"),
     Verb("emulator", "start, tell of or stop the emulator that programs share", ("no_color", "json"), "emulator"),
     Verb("doctor", "say what can be read here, and how to get the rest", (*_ALWAYS, "json", "csv"), "doctor"),
     Verb("completion", "print the completion script of a shell", (), "completion"),

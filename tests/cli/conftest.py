@@ -82,7 +82,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
             backend.off = off
             return Opened(backend, note)
 
-        for module in ("lists", "alloc", "capture", "doctor"):
+        for module in ("lists", "alloc", "bench", "capture", "doctor"):
             monkeypatch.setattr(f"heaptop.cli.{module}.assemble", lambda _: snapshot)
         monkeypatch.setattr("heaptop.cli.source.open_backend", open_backend)
         return backend

@@ -82,3 +82,12 @@ def test_a_plain_user_is_refused(before: frozenset[int], plain_user: int) -> Non
     assert "Permission denied" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert frozenset(bufinfo()) == before
+
+
+def test_bench_measures_every_step() -> None:
+    done = run_heaptop("-b", "kernel", "bench", "system", "--size", "4K,1M", "--count", "10", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["latencies"]
+    assert [row["count"] for row in rows] == [10] * 10
+    assert {row["step"] for row in rows} == {"allocate", "map", "touch", "sync", "free"}
+    assert all(0 < row["p50_s"] <= row["p99_s"] <= row["max_s"] for row in rows)
