@@ -10,6 +10,7 @@ import re
 import struct
 from collections.abc import Iterator
 
+_READ_BYTES = 1 << 16
 _IN_NONBLOCK = os.O_NONBLOCK
 _IN_CLOEXEC = os.O_CLOEXEC
 _IN_DELETE_SELF = 0x400
@@ -47,11 +48,13 @@ class ReleaseWatcher:
 
     def released(self) -> Iterator[int]:
         """Numbers of the files that are gone since the last call. Never waits."""
-        while True:
+        count_bytes = _READ_BYTES
+        while count_bytes > _READ_BYTES // 2:  # less than that was all: an event is far smaller
             try:
-                events = os.read(self._fd, 1 << 16)
+                events = os.read(self._fd, _READ_BYTES)
             except BlockingIOError:
                 return
+            count_bytes = len(events)
             offset = 0
             while offset < len(events):
                 number, mask, _cookie, name_bytes = _EVENT.unpack_from(events, offset)
