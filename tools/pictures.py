@@ -1,4 +1,4 @@
-"""Makes the pictures of the README: the real app over the emulator and a capture of a real kernel, as SVG.
+"""Makes the pictures of the README: the real app over the emulator, as SVG.
 
 Usage: python tools/pictures.py [FOLDER]   (default docs/pictures)
 """
@@ -10,11 +10,9 @@ from pathlib import Path
 from heaptop.backend.base import Backend
 from heaptop.backend.emulated import EmulatedBackend
 from heaptop.backend.reach import OwnEmulator
-from heaptop.backend.replay import ReplayBackend
 from heaptop.tui.app import HeaptopApp
 
 ROOT = Path(__file__).parent.parent
-CAPTURE = ROOT / "tests" / "captures" / "6.12.117-x86_64.tar.gz"
 SIZE = (132, 34)
 LOOK_S = 14.0
 """How long the app looks at the emulator, so that trends have something to show."""
@@ -42,7 +40,9 @@ async def main(folder: Path) -> None:
         "lab": ["6", "a", "enter", "escape"],
     }
     await picture(EmulatedBackend(OwnEmulator("leak-fd")), folder, live, LOOK_S)
-    await picture(ReplayBackend(str(CAPTURE)), folder, {"cma": ["4", *["down"] * 4, *["right"] * 9]}, 1.0)
+    await picture(
+        EmulatedBackend(OwnEmulator("fragmentation")), folder, {"cma": ["4", *["down"] * 4, *["right"] * 9]}, 6
+    )
 
 
 if __name__ == "__main__":

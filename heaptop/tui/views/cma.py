@@ -112,7 +112,7 @@ class CmaView(View):
         return self._areas[index] if index is not None and index < len(self._areas) else None
 
     def show(self, update: Update) -> None:
-        """Draw this update; the area shown stays, found by its name."""
+        """Draw this update; the area shown stays, found by its name. The first one shown is that with most in use."""
         snapshot = update.snapshot
         shown = self.area
         if snapshot.cma == self._areas and snapshot.cma:
@@ -125,7 +125,8 @@ class CmaView(View):
             options.set_options([Option(prompt) for prompt in self._prompts(None)])
             names = [area.name for area in self._areas]
             if names:
-                options.highlighted = names.index(shown.name) if shown is not None and shown.name in names else 0
+                fullest = max(self._areas, key=lambda area: area.used_pages or 0).name
+                options.highlighted = names.index(shown.name if shown is not None and shown.name in names else fullest)
         self._draw_area()
 
     def _prompts(self, shown: CmaArea | None) -> list[Content]:
