@@ -305,10 +305,33 @@ class Memory:
     cma_free_blocks: tuple[int, ...] | None = None
 
 
+class HidingKind(StrEnum):
+    """A place that holds buffers by no fd table and no mapping."""
+
+    IN_FLIGHT = "in flight"
+    IO_URING = "io_uring"
+
+
+@dataclass(frozen=True, slots=True)
+class HidingPlace:
+    """A socket in whose queue descriptors wait, or a ring with registered buffers: descriptor `fd` of a process.
+
+    `count` are the descriptors in flight (of whatever files), or the buffers registered; `names` are those buffers'
+    names, empty where unnamed, None where the kernel does not tell (all of IN_FLIGHT).
+    """
+
+    kind: HidingKind
+    process: ProcessId
+    comm: str
+    fd: int
+    count: int
+    names: tuple[str | None, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that one capture tells. Tuples are in a fixed order: heaps, exporters and areas by name, buffers by inode,
-    processes by pid.
+    processes by pid. `inodes_count` says that inode numbers count the buffers of this boot (None: not known).
     """
 
     source: str
@@ -323,6 +346,8 @@ class Snapshot:
     processes: tuple[Process, ...]
     cma: tuple[CmaArea, ...]
     memory: Memory = Memory()
+    hiding: tuple[HidingPlace, ...] = ()
+    inodes_count: bool | None = None
 
     @property
     def size_bytes(self) -> int:

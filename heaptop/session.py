@@ -13,9 +13,11 @@ from itertools import chain
 from typing import Final, Generic, TypeVar
 
 from heaptop.analysis.diff import Delta, diff, other_boot
-from heaptop.analysis.growth import Clockwork, Tracker
+from heaptop.analysis.growth_watch import GrowthWatch
+from heaptop.analysis.orphans import LetGo
 from heaptop.analysis.places import Places
-from heaptop.analysis.suspects import NO_GROWTH, Growth, growth_of
+from heaptop.analysis.serials import Serials
+from heaptop.analysis.suspects import NO_GROWTH, Growth
 from heaptop.assemble import Assembler
 from heaptop.assemble.gaps import REFUSED
 from heaptop.backend.base import Backend, FdAt, MapAt, Timeline, Way
@@ -28,9 +30,6 @@ _COUNT: Final = re.compile(r"\d+( of \d+)? \w+")
 
 TREND_POINTS: Final = 60
 """How many refreshes a trend goes back."""
-
-JUDGED_SHARE: Final = 50
-"""Growth is judged anew after so many times as long as that took: with many classes not at every look."""
 
 GONE_REFRESHES: Final = 3
 """For how many refreshes a buffer that is gone is still told of."""
@@ -60,7 +59,8 @@ class History:
 
     `first_seen` by inode (for buffers alive now), `gone` inodes with the time they were first missed (kept for three
     refreshes), `last_holders` by inode: comms of those who held it when it was last held, `growth_bytes` RSS now less
-    RSS when the process was first seen. A process is forgotten once it has held nothing for a whole trend.
+    RSS when the process was first seen. `let_go` by inode: of buffers alive that nobody is seen to hold any more, who
+    did last and until when. A process is forgotten once it has held nothing for a whole trend.
     """
 
     first_seen: Mapping[int, float]
@@ -71,6 +71,7 @@ class History:
     process_trend_bytes: Mapping[ProcessId, tuple[int, ...]]
     total_trend_bytes: tuple[int, ...]
     exporter_trend_bytes: Mapping[str | None, tuple[int, ...]] = field(default_factory=dict)
+    let_go: Mapping[int, LetGo] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,8 @@ class Session:
         self._wall_s = timer()
         self._assembler = Assembler()
         self._memory = _Memory()
-        self._growing = _Growing(monotonic, is_timeline=isinstance(backend, Timeline))
+        self._serials: Serials | None = None
+        self._growing = GrowthWatch(monotonic, is_timeline=isinstance(backend, Timeline))
         self._places = Places()
         self._number = 0
         self._marks = 0
@@ -155,9 +157,12 @@ class Session:
             self._memory = _Memory()
             self._memory.begin(snapshot, now, self.known_before())
             self._growing.begin(snapshot, now)
+            self._serials = Serials(snapshot)
         else:
             self._memory.follow(snapshot, delta, now)
             self._growing.follow(snapshot, delta, now)
+            if self._serials is not None:
+                self._serials.follow(snapshot)
         update = Update(
             snapshot=snapshot,
             delta=delta,
@@ -171,6 +176,16 @@ class Session:
         if self.observer is not None:
             self.observer(capture, update)
         return update
+
+    @property
+    def allocated(self) -> int | None:
+        """Buffers allocated since the first look at this boot, however short-lived; None where that is not told."""
+        return None if self._serials is None else self._serials.allocated
+
+    @property
+    def let_go(self) -> Mapping[int, LetGo]:
+        """Of buffers alive that nobody is seen to hold any more: who did last, and until when."""
+        return self._memory.let_go
 
     def growth(self) -> Growth:
         """The judgement of all classes, as of the newest look."""
@@ -275,6 +290,7 @@ class _Memory:
         self._first_seen: dict[int, float] = {}
         self._gone: dict[int, _Gone] = {}
         self._last_holders: dict[int, tuple[str, ...]] = {}
+        self.let_go: dict[int, LetGo] = {}
         self._base_bytes: dict[ProcessId, int] = {}
         self._growth: dict[ProcessId, int] = {}
         self._heaps: _Trends[str] = _Trends()
@@ -295,8 +311,14 @@ class _Memory:
             if gone.refreshes >= GONE_REFRESHES:
                 del self._gone[inode]
                 self._last_holders.pop(inode, None)
+                self.let_go.pop(inode, None)
         for buffer in delta.gone:
             self._gone[buffer.inode] = _Gone(now, self._first_seen.pop(buffer.inode, now))
+        for old, buffer in delta.changed:
+            if old.holders and not buffer.holders:
+                self.let_go[buffer.inode] = LetGo(tuple((one.process, one.comm) for one in old.holders), now)
+            elif buffer.holders:
+                self.let_go.pop(buffer.inode, None)
         for buffer in delta.new:
             back = self._gone.pop(buffer.inode, None)
             self._first_seen[buffer.inode] = now if back is None else back.first_seen
@@ -314,6 +336,7 @@ class _Memory:
             process_trend_bytes=self._processes.values(),
             total_trend_bytes=tuple(self._total),
             exporter_trend_bytes=self._exporters.values(),
+            let_go=dict(self.let_go),
         )
 
     def _note_holders(self, buffers: Iterable[Buffer]) -> None:
@@ -332,48 +355,6 @@ class _Memory:
         self._heaps.add((heap.name, heap.size_bytes) for heap in snapshot.heaps if heap.size_bytes is not None)
         self._exporters.add((total.name, total.size_bytes) for total in snapshot.exporters)
         self._total.append(snapshot.size_bytes)
-
-
-class _Growing:
-    """The growth of one boot's classes. `now` costs what there are; `lately` is it at times that cost little."""
-
-    def __init__(self, timer: Callable[[], float], *, is_timeline: bool) -> None:
-        self._timer = timer
-        self._is_timeline = is_timeline
-        self._clockwork = Clockwork()
-        self._tracker: Tracker | None = None
-        self._judged = NO_GROWTH
-        self._due_s = 0.0
-
-    def begin(self, snapshot: Snapshot, now: float) -> None:
-        """The first look at this boot."""
-        self._clockwork = Clockwork()
-        self._tracker = Tracker(snapshot.buffers, self._clockwork.tick(now, self._passed_s()))
-        self._due_s = 0.0
-
-    def follow(self, snapshot: Snapshot, delta: Delta, now: float) -> None:
-        """Every later look. In a time line that goes back it is a first one; the same moment again is none."""
-        if self._tracker is None or (self._is_timeline and now < self._clockwork.told):
-            self.begin(snapshot, now)
-        elif not (self._is_timeline and now == self._clockwork.told):
-            self._tracker.follow(delta, self._clockwork.tick(now, self._passed_s()))
-
-    def _passed_s(self) -> float | None:
-        """What else can tell the time; in a recording nothing can."""
-        return None if self._is_timeline else self._timer()
-
-    def lately(self) -> Growth:
-        """The newest judgement, made anew where the last one was long enough ago."""
-        if self._timer() >= self._due_s:
-            self.now()
-        return self._judged
-
-    def now(self) -> Growth:
-        """The judgement as of the newest look."""
-        began = self._timer()
-        self._judged = NO_GROWTH if self._tracker is None else growth_of(self._tracker)
-        self._due_s = began + (self._timer() - began) * JUDGED_SHARE
-        return self._judged
 
 
 def ways_to(buffer: Buffer) -> tuple[Way, ...]:

@@ -7,9 +7,11 @@ from heaptop.analysis.ownership import Share, shares
 from heaptop.assemble import buffers as joining
 from heaptop.assemble import cma, cma_log, dumps, heaps, limits, processes, system
 from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, Gaps, counted, is_gone
+from heaptop.assemble.hiding import HidingReader
 from heaptop.assemble.infos import InfoReader
 from heaptop.assemble.memo import Last, keep_equal, keep_identical
 from heaptop.assemble.processes import Device, Holding, View
+from heaptop.assemble.serials import InodeReader
 from heaptop.capture import Capture, ProcessCapture, ReadError
 from heaptop.model import Buffer, Process, ProcessId, Snapshot
 
@@ -34,6 +36,8 @@ class Assembler:
         self._nodes: tuple[heaps.Node, ...] = ()
         self._buffers: tuple[Buffer, ...] = ()
         self._lister = joining.Lister()
+        self._hiding = HidingReader()
+        self._inodes = InodeReader()
         self._infos = InfoReader()
         self._join = Last(self._joined)
         self._names = Last(heaps.HeapNames)
@@ -95,6 +99,8 @@ class Assembler:
                 cma.areas(areas, capture, memory.cma_total_bytes, page_bytes, gaps), capture.files, page_bytes, gaps
             ),
             memory=memory,
+            hiding=self._hiding.read(capture),
+            inodes_count=self._inodes.count(capture, buffers),
             gaps=dumps.gaps_of(dump, gaps.result()),
         )
 

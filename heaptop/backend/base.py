@@ -61,6 +61,14 @@ class Attentive(Backend, Protocol):
         """As `capture`, with every file of every holder in full: for a recording."""
 
 
+@runtime_checkable
+class Searching(Backend, Protocol):
+    """A backend that looks where references can hide (descriptors in flight, rings) only when it is told to."""
+
+    def search(self, *, wanted: bool) -> None:
+        """Whether to look there, from the next capture on."""
+
+
 def whole_capture(backend: Backend) -> Capture:
     """The most that a backend can tell in one capture."""
     return backend.capture_whole() if isinstance(backend, Attentive) else backend.capture()

@@ -21,6 +21,7 @@ from heaptop.backend.chosen import without
 from heaptop.backend.reach import Emulator
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
 from heaptop.errors import SourceError
+from heaptop.scan.hiding import HidingScan
 from heaptop.scan.patience import Patience
 from heaptop.scan.proc import ProcScan
 from heaptop.stacks import shelf
@@ -55,6 +56,7 @@ class EmulatedBackend:
         self._clock = clock
         self._off = off
         self._scan = ProcScan(is_buffer=_is_buffer, needle=_NEEDLE)
+        self._hiding = HidingScan(needle=_NEEDLE)
         self._patience = Patience(self._scan.process)
 
     @property
@@ -86,6 +88,10 @@ class EmulatedBackend:
         except OSError as error:
             raise SourceError("the emulator's events", str(error), "close another heaptop") from error
 
+    def search(self, *, wanted: bool) -> None:
+        """Whether to look where references can hide, from the next capture on."""
+        self._hiding.wanted = wanted and not self._off & {"fd", "fdinfo"}
+
     def capture(self) -> Capture:
         """Ask the emulator before and after a pass over /proc: what lived all the while is in the capture.
 
@@ -105,7 +111,12 @@ class EmulatedBackend:
             source=self.source,
             captured_at=captured_at,
             files=MappingProxyType(
-                {**state.files, **shelf.read_all(shelf.EMULATOR), _BUFINFO: text.bufinfo(buffers.values(), counts)}
+                {
+                    **state.files,
+                    **shelf.read_all(shelf.EMULATOR),
+                    **self._hiding.files(),
+                    _BUFINFO: text.bufinfo(buffers.values(), counts),
+                }
             ),
             links=state.links,
             processes=tuple(held for process in seen if (held := translation.process(process)) is not None),

@@ -14,6 +14,7 @@ from heaptop.backend.base import Allocation, Content, Way
 from heaptop.capture import Capture, Raw, ReadError
 from heaptop.errors import AllocationError
 from heaptop.scan.files import read_error, read_file
+from heaptop.scan.hiding import HidingScan
 from heaptop.scan.holders import Holders, PlainHolders, Seen, find_holders
 from heaptop.scan.pace import Paced
 from heaptop.scan.patience import TIMEOUT_S, Patience
@@ -81,6 +82,7 @@ class KernelBackend:
         self._places = places
         self._off = off
         self._scan = ProcScan(self._path("proc"), off=off)
+        self._hiding = HidingScan(self._path("proc"))
         self._slow = Paced(self._read, timeout_s)
         self._holders = holders or find_holders(self._scan, timeout_s)
         self._whole = PlainHolders(self._scan, timeout_s)
@@ -97,6 +99,10 @@ class KernelBackend:
     def attend(self, pids: Iterable[int] | None = None) -> None:
         """Look closely at these processes (at all, where None is given), from the next capture on."""
         self._holders.attend(pids)
+
+    def search(self, *, wanted: bool) -> None:
+        """Whether to look where references can hide, from the next capture on."""
+        self._hiding.wanted = wanted and not self._off & {"fd", "fdinfo"}
 
     def capture(self) -> Capture:
         """Take one look: system files first, then every process."""
@@ -130,6 +136,7 @@ class KernelBackend:
         texts, older = self._slow.each(slow)
         files |= texts
         seen = None if self._off >= PROCESSES else _look(holders, files)
+        files |= self._hiding.files()
         return Capture(
             source=self.source,
             captured_at=captured_at,

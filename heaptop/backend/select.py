@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from heaptop.backend.base import Attentive, Backend, ContentReader, Timeline, whole_capture
+from heaptop.backend.base import Attentive, Backend, ContentReader, Searching, Timeline, whole_capture
 from heaptop.capture import Capture, Raw
 from heaptop.errors import SourceError, UsageError
 from heaptop.scan.proc import is_dmabuf, is_dmabuf_info
@@ -48,6 +48,11 @@ class ReadOnly:
         """The backend's, where it has a use for it."""
         if isinstance(self._backend, Attentive):
             self._backend.attend(pids)
+
+    def search(self, *, wanted: bool) -> None:
+        """The backend's, where it can."""
+        if isinstance(self._backend, Searching):
+            self._backend.search(wanted=wanted)
 
     def close(self) -> None:
         """The backend's."""

@@ -2,8 +2,10 @@
 
 import argparse
 import time
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
+from heaptop.analysis.orphans import Orphan, orphans
 from heaptop.analysis.suspects import Growth, Kind, Verdict
 from heaptop.backend.base import Timeline
 from heaptop.cli import values
@@ -70,29 +72,45 @@ def run(options: Options) -> int:
     growth, snapshot = session.growth(), session.snapshot
     if snapshot is None:
         return Exit.INTERRUPTED
+    orphaned = orphans(snapshot, session.let_go)
+    if chosen is not None:
+        orphaned = tuple(one for one in orphaned if chosen.matches(one.buffer))
     kinds = frozenset(Kind) if options.all else {Kind.SUSPECT, Kind.GROWING}
     from heaptop.analysis.verdict_words import as_buffer
 
     verdicts = [
         one for one in growth.verdicts if one.kind in kinds and (chosen is None or chosen.matches(as_buffer(one)))
     ]
-    _print(snapshot, growth, verdicts, options)
+    _print(_Found(snapshot, growth, verdicts, orphaned, session.allocated), options)
     if received:
         return Exit.INTERRUPTED
     found = any(one.kind is Kind.SUSPECT for one in verdicts)
     return Exit.CHECK_FAILED if options.exit_code and found else Exit.OK
 
 
-def _print(snapshot: Snapshot, growth: Growth, verdicts: list[Verdict], options: Options) -> None:
+class _Found(NamedTuple):
+    """What there is to tell."""
+
+    snapshot: Snapshot
+    growth: Growth
+    verdicts: Sequence[Verdict]
+    orphans: Sequence[Orphan]
+    allocated: int | None
+
+
+def _print(found: _Found, options: Options) -> None:
     from heaptop.report import growth as report
 
     if options.json:
         from heaptop.report import json
 
-        emit(json.dumps(report.document(snapshot, growth, verdicts)))
+        emit(json.dumps(report.document(*found)))
         return
-    emit(report.text(snapshot, growth, verdicts, look_of(options)))
-    narrate_gaps(snapshot)
+    emit(report.text(found.snapshot, found.growth, found.verdicts, look_of(options)))
+    emit(report.orphan_text(found.orphans))
+    if found.allocated:
+        narrate(f"heaptop: {found.allocated} buffers were allocated meanwhile, by the numbers of their inodes")
+    narrate_gaps(found.snapshot)
 
 
 def _replay(session: Session, backend: Timeline, last_s: float | None, received: Received) -> None:

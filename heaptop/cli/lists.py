@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from heaptop.analysis.orphans import has_hidden
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.assemble import assemble
-from heaptop.backend.base import Attentive, Backend, Recorded
+from heaptop.backend.base import Attentive, Backend, Recorded, Searching
 from heaptop.cli.options import Options
 from heaptop.cli.output import emit, look_of, narrate_gaps
 from heaptop.cli.source import opened
@@ -96,7 +97,11 @@ def _sights(backend: Backend, options: Options) -> Iterator[Sight]:
         yield from _recorded(backend, 0 if interval_s and options.at is None else backend.index, interval_s)
         return
     if interval_s is None:
-        yield Sight(assemble(backend.capture()))
+        snapshot = assemble(backend.capture())
+        if isinstance(backend, Searching) and has_hidden(snapshot.buffers):
+            backend.search(wanted=True)
+            snapshot = assemble(backend.capture())
+        yield Sight(snapshot)
         return
     from heaptop.session import Session
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from heaptop.analysis.classes import ClassDelta, class_deltas
 from heaptop.analysis.diff import Delta, other_boot
+from heaptop.analysis.serials import allocated_between
 from heaptop.model import UNNAMED, Buffer, ProcessId, Snapshot
 from heaptop.report import json
 from heaptop.report.csv import holder_label
@@ -36,14 +37,15 @@ def document(before: Snapshot, now: Snapshot, delta: Delta) -> json.Json:
         "same_boot": _same_boot(before, now),
         "buffers_delta": delta.count,
         "bytes_delta": delta.size_bytes,
-        "new": [json.buffer_item(one) for one in delta.new],
-        "gone": [json.buffer_item(one) for one in delta.gone],
+        "allocated": None if other_boot(before, now) else allocated_between(before, now),
+        "new": [json.buffer_item(one, now) for one in delta.new],
+        "gone": [json.buffer_item(one, before) for one in delta.gone],
         "changed": [
             {
                 "inode": new.inode,
                 "fields": _changed(old, new),
-                "before": json.buffer_item(old),
-                "now": json.buffer_item(new),
+                "before": json.buffer_item(old, before),
+                "now": json.buffer_item(new, now),
             }
             for old, new in delta.changed
         ],
@@ -134,7 +136,9 @@ def _title(before: Snapshot, now: Snapshot, delta: Delta, look: Look) -> str:
     same = _same_boot(before, now)
     if same is False:
         lines.append("two boots: inodes have nothing in common, only classes can be compared")
-    elif same is None and not is_same(delta):
+    elif allocated := allocated_between(before, now):
+        lines.append(f"{allocated} buffers were allocated in between, by the numbers of their inodes")
+    if same is None and not is_same(delta):
         lines.append("note: it is not known whether they are of one boot; if not, inodes mean nothing")
     return "".join(look.paint(printable(line), DIM) + "\n" for line in lines)
 

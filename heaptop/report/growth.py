@@ -1,20 +1,25 @@
 """Suspects and other classes as text and as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from heaptop.analysis.orphans import LetGo, Orphan
 from heaptop.analysis.suspects import Evidence, Growth, Kind, Verdict
 from heaptop.analysis.verdict_words import class_cells, dots, format_rate, lifetime_text, verdict_text
 from heaptop.model import UNNAMED, Snapshot
 from heaptop.report import json
 from heaptop.report.moment import timestamp
 from heaptop.report.table import DIM, YELLOW, Column, Look, Row, draw
-from heaptop.report.text import counted
+from heaptop.report.text import UNKNOWN, buffer_name, counted
 from heaptop.units import format_age, format_delta, format_size, printable
 
 
-def document(snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict]) -> json.Json:
-    """What was watched and these verdicts of it; the newest look tells source, time and gaps."""
+def document(
+    snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict], orphans: Iterable[Orphan], allocated: int | None
+) -> json.Json:
+    """What was watched, these verdicts of it and the orphans; the newest look tells source, time and gaps. `allocated`
+    are the buffers that inode numbers tell of since the first look.
+    """
     chosen = tuple(verdicts)
     wall = _Wall(snapshot, growth)
     return {
@@ -24,10 +29,19 @@ def document(snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict]) ->
             "ended": wall.timestamp(growth.now),
             "duration_s": round(growth.now - growth.began, 3),
             "looks": growth.looks,
+            "allocated": allocated,
         },
         "suspects": [_suspect(one, wall) for one in chosen if one.kind is Kind.SUSPECT],
         "classes": [_class(one, wall) for one in chosen if one.kind is not Kind.SUSPECT],
+        "orphans": [{**json.buffer_item(one.buffer, snapshot), "let_go": _let_go(one.let_go)} for one in orphans],
     }
+
+
+def _let_go(let_go: LetGo | None) -> json.Json | None:
+    if let_go is None:
+        return None
+    holders = [{"pid": process.pid, "start_time": process.start_time, "comm": comm} for process, comm in let_go.holders]
+    return {"holders": holders, "at": timestamp(let_go.at)}
 
 
 class _Wall:
@@ -102,6 +116,33 @@ def _class(verdict: Verdict, wall: _Wall) -> json.Json:
         "total_bytes": verdict.size_bytes,
         "since": wall.timestamp(verdict.since),
     }
+
+
+ORPHANS_SHOWN: Final = 10
+
+
+def orphan_text(orphans: Sequence[Orphan]) -> str:
+    """A line for each of the largest buffers that nobody is seen to hold, and where its references may be."""
+    if not orphans:
+        return ""
+    size = format_size(sum(one.buffer.size_bytes or 0 for one in orphans))
+    lines = [f"{counted(len(orphans), 'orphan')}, {size}: no process is seen to hold them"]
+    lines += [_orphan_line(one) for one in orphans[:ORPHANS_SHOWN]]
+    if len(orphans) > ORPHANS_SHOWN:
+        lines.append(f"  and {len(orphans) - ORPHANS_SHOWN} more: heaptop buffers --filter orphan")
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _orphan_line(one: Orphan) -> str:
+    buffer = one.buffer
+    parts = [f"{part.count} {part.kind}" + ("" if part.is_certain else "?") + f": {part.who}" for part in one.parts]
+    where = "; ".join(parts) or "references not known"
+    told = ""
+    if one.let_go is not None:
+        who = ", ".join(f"{comm} {process.pid}" for process, comm in one.let_go.holders)
+        told = f"; last held by {who} until {timestamp(one.let_go.at)}"
+    size, exporter = format_size(buffer.size_bytes), buffer.exporter or UNKNOWN
+    return f"? {buffer.inode} {size} {exporter} {buffer_name(buffer)}: {where}{told}"
 
 
 def text(snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict], look: Look) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from heaptop.analysis.occupancy import runs, used_bits
+from heaptop.analysis.orphans import Part, parts_of
 from heaptop.call_stack import NamedFrame, Origin
 from heaptop.model import (
     Buffer,
@@ -47,7 +48,7 @@ def document(snapshot: Snapshot, lists: Iterable[str], first_seen: Mapping[int, 
         result["exporters"] = [_exporter(exporter) for exporter in snapshot.exporters]
         result["heaps"] = [_heap(heap) for heap in snapshot.heaps]
     if "buffers" in wanted:
-        result["buffers"] = [buffer_item(buffer, seen.get(buffer.inode)) for buffer in snapshot.buffers]
+        result["buffers"] = [buffer_item(buffer, snapshot, seen.get(buffer.inode)) for buffer in snapshot.buffers]
     if "processes" in wanted:
         result["totals"] = _totals(snapshot)
         result["processes"] = [_process(process) for process in snapshot.processes]
@@ -117,8 +118,8 @@ def _exporter(exporter: ExporterTotal) -> Json:
     }
 
 
-def buffer_item(buffer: Buffer, first_seen: float | None = None) -> Json:
-    """A buffer, whole."""
+def buffer_item(buffer: Buffer, snapshot: Snapshot, first_seen: float | None = None) -> Json:
+    """A buffer of this snapshot, whole."""
     return {
         "inode": buffer.inode,
         "size_bytes": buffer.size_bytes,
@@ -127,6 +128,7 @@ def buffer_item(buffer: Buffer, first_seen: float | None = None) -> Json:
         "heap": buffer.heap,
         "file_count": buffer.file_count,
         "hidden_refs": buffer.hidden_refs,
+        "hidden_by": None if buffer.hidden_refs is None else [_part(part) for part in parts_of(buffer, snapshot)],
         "attachments": None if buffer.attachments is None else list(buffer.attachments),
         "fences": None
         if buffer.fences is None
@@ -153,6 +155,16 @@ def _origin(origin: Origin) -> Json:
             else {"build_id": frame.build_id or None, "path": frame.path or None, "address": frame.address}
             for frame in origin.stack.frames
         ],
+    }
+
+
+def _part(part: Part) -> Json:
+    return {
+        "kind": part.kind,
+        "references": part.count,
+        "is_certain": part.is_certain,
+        "is_hidden": part.is_hidden,
+        "who": part.who,
     }
 
 

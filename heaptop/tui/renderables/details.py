@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from heaptop.analysis.orphans import Kind, Part
 from heaptop.analysis.placement import runs_by_order
 from heaptop.model import UNNAMED, Buffer, FdRef, Gap, Holder, MapRef, Process, ProcessId
 from heaptop.tui.renderables.table import Span
@@ -39,6 +40,8 @@ class BufferStory:
     last_holders: tuple[str, ...] = ()
     own: bool = False
     references: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
+    let_go: str = ""
 
 
 def explain_unknown(field: str, gaps: Iterable[Gap]) -> str:
@@ -72,7 +75,7 @@ def buffer_details(buffer: Buffer, story: BufferStory, gaps: Sequence[Gap]) -> l
     if buffer.fences is not None:
         fences = [f"{fence.usage} {fence.text}{' signalled' if fence.signalled else ''}" for fence in buffer.fences]
     lines += _told_list("Fences", "fences", fences, gaps)
-    lines += _hidden(buffer, gaps)
+    lines += _hidden(buffer, story.parts, gaps)
     lines += _place(buffer, gaps)
     return lines + _history(buffer, story)
 
@@ -144,7 +147,7 @@ def _told_list(title: str, field: str, values: Sequence[str] | None, gaps: Seque
     return lines + [((f" {value}", ""),) for value in values] if values else [*lines, ((" none", "dim"),)]
 
 
-def _hidden(buffer: Buffer, gaps: Sequence[Gap]) -> list[Line]:
+def _hidden(buffer: Buffer, parts: Sequence[Part], gaps: Sequence[Gap]) -> list[Line]:
     lines = _head("Hidden references")
     if buffer.hidden_refs is None:
         return [*lines, ((" ~ ", "unknown"), (explain_unknown("hidden_refs", gaps), "dim"))]
@@ -152,9 +155,11 @@ def _hidden(buffer: Buffer, gaps: Sequence[Gap]) -> list[Line]:
         f" {buffer.hidden_refs} = file count {buffer.file_count} - {buffer.fd_count} fds - {buffer.map_count} mappings"
     )
     lines.append(((sum_, "strong" if buffer.hidden_refs else ""),))
-    if buffer.hidden_refs > 0:
-        may = "an fd in flight in a socket, an io_uring table, a GEM handle, an attachment or another kernel user"
-        lines.append(((f" {may}; or a process that may not be read", "dim"),))
+    for part in parts:
+        doubt = "" if part.is_certain or part.kind is Kind.UNSEEN else "maybe "
+        lines.append(((f"   {part.count} ", ""), (f"{doubt}{part.kind} ", "strong"), (part.who, "dim")))
+    if any(part.kind is Kind.UNSEEN for part in parts):
+        lines.append((("   such as a GEM handle, a driver's own, or a process that may not be read", "dim"),))
     return lines
 
 
@@ -180,7 +185,8 @@ def _history(buffer: Buffer, story: BufferStory) -> list[Line]:
     if story.gone_at:
         lines.append(((" gone since ", "dim"), (story.gone_at, "gone")))
     if story.last_holders and not buffer.holders:
-        lines.append(((" last held by ", "dim"), (", ".join(story.last_holders), "")))
+        until = (f", until {story.let_go}", "") if story.let_go else ("", "")
+        lines.append(((" last held by ", "dim"), (", ".join(story.last_holders), ""), until))
     return lines
 
 

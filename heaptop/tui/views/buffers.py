@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 
 from heaptop.analysis.filter import Filter
+from heaptop.analysis.orphans import parts_of
 from heaptop.analysis.sort import buffer_keys
 from heaptop.analysis.suspects import NO_GROWTH, Suspected
 from heaptop.model import Buffer, ProcessId
@@ -278,6 +279,7 @@ class BuffersView(TableView[Row]):
             return [((row.label, "strong"),), ((sums, ""),), (), (("→ or a click on ▸ opens it", "dim"),)]
         history = update.history
         seen, gone = history.first_seen.get(row.inode), history.gone.get(row.inode)
+        let_go = history.let_go.get(row.inode)
         story = BufferStory(
             first_seen="" if seen is None else clock_time(seen),
             age_s=self._age_s(row),
@@ -285,6 +287,8 @@ class BuffersView(TableView[Row]):
             last_holders=tuple(history.last_holders.get(row.inode, ())),
             own=row.inode in self.shell.held,
             references=self.shell.references(row.inode),
+            parts=parts_of(row, update.snapshot),
+            let_go="" if let_go is None else clock_time(let_go.at),
         )
         return buffer_details(row, story, update.snapshot.gaps)
 

@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from heaptop.analysis.diff import Delta
+from heaptop.analysis.orphans import parts_of
 from heaptop.analysis.sort import PROCESS_KEYS, Key, sort_rows
 from heaptop.model import Buffer, Process, ProcessId, Snapshot
 from heaptop.session import Update
@@ -177,7 +178,8 @@ class ProcessesView(TableView[Row]):
         if isinstance(row, Held):
             seen = update.history.first_seen.get(row.buffer.inode)
             age_s = None if seen is None else self.shell.now() - seen
-            story = BufferStory(first_seen="" if seen is None else clock_time(seen), age_s=age_s)
+            parts = parts_of(row.buffer, update.snapshot)
+            story = BufferStory(first_seen="" if seen is None else clock_time(seen), age_s=age_s, parts=parts)
             return buffer_details(row.buffer, story, update.snapshot.gaps)
         held = [self.shell.buffers[inode] for inode in row.inodes if inode in self.shell.buffers]
         user = "" if row.uid is None or update.snapshot.source.startswith("replay") else _user_name(row.uid)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from heaptop.analysis.orphans import Kind, Part
 from heaptop.model import FdRef, Gap, Holder
 from heaptop.tui.renderables.details import (
     BufferStory,
@@ -36,11 +37,15 @@ def test_holders_are_a_tree_of_fds_and_mappings() -> None:
 
 
 def test_an_orphan_says_that_nobody_is_seen_and_what_hidden_references_may_be() -> None:
-    shown = text(buffer_details(IN_FLIGHT, BufferStory(last_holders=("camera", "gone")), ()))
+    waiting = Part(Kind.IN_FLIGHT, 1, is_certain=False, who="streamd 7 fd 5 (34)")
+    story = BufferStory(last_holders=("camera", "gone"), let_go="14:02:11", parts=(waiting,))
+    shown = text(buffer_details(IN_FLIGHT, story, ()))
     assert "? nobody seen" in shown
     assert "1 = file count 1 - 0 fds - 0 mappings" in shown
-    assert "an fd in flight in a socket" in shown
-    assert "last held by camera, gone" in shown
+    assert "1 maybe in flight streamd 7 fd 5 (34)" in shown
+    assert "last held by camera, gone, until 14:02:11" in shown
+    unseen = BufferStory(parts=(Part(Kind.UNSEEN, 1, is_certain=False, who="the kernel"),))
+    assert "1 kernel or unseen the kernel\n   such as a GEM handle" in text(buffer_details(IN_FLIGHT, unseen, ()))
 
 
 def test_unknown_values_are_explained_with_the_remedy() -> None:

@@ -1,0 +1,49 @@
+"""Whether the inode number of a buffer counts buffers, as it does from 5.18 on: told by what other files have.
+
+Sockets and pipes take theirs from a counter that buffers shared before. So where the newest buffer has a number below
+all of theirs, or far below the newest of theirs, it has a counter of its own.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from heaptop.capture import Capture, ProcessCapture
+from heaptop.model import Buffer
+
+_OTHER: Final = re.compile(rb"(?:socket|pipe):\[([0-9]{1,15})\]")
+_BPF: Final = "bpf/dmabuf_iter"
+OTHERS_MIN: Final = 2
+FAR: Final = 1 << 16
+"""Counters of that time gave each CPU 1024 numbers at a time (fs/inode.c get_next_ino)."""
+
+
+class InodeReader:
+    """Reads captures one after the other; a process that is the very same object as before is not read again."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[ProcessCapture, tuple[int, ...]]] = {}
+
+    def count(self, capture: Capture, buffers: Iterable[Buffer]) -> bool | None:
+        """True where they count buffers; None where that is not known. The emulator's are those of a tmpfs."""
+        before, self._known = self._known, {}
+        for process in capture.processes:
+            known = before.get(process.pid)
+            if known is None or known[0] is not process:
+                known = process, _others(process)
+            self._known[process.pid] = known
+        if capture.source.startswith("emulator"):
+            return None
+        if isinstance(capture.files.get(_BPF), bytes):
+            return True  # the iterator came later (6.16)
+        newest = max((buffer.inode for buffer in buffers), default=None)
+        others = {number for _, numbers in self._known.values() for number in numbers}
+        if newest is None or len(others) < OTHERS_MIN:
+            return None
+        return True if newest < min(others) or newest + FAR < max(others) else None
+
+
+def _others(process: ProcessCapture) -> tuple[int, ...]:
+    """The lowest and the highest number among its sockets and pipes."""
+    numbers = [int(match[1]) for link in process.table.links if (match := _OTHER.fullmatch(link.target))]
+    return (min(numbers), max(numbers)) if numbers else ()
