@@ -9,7 +9,7 @@ from heaptop_emulator.framework import Framework
 from heaptop_emulator.layout_text import parse_layout_file
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.others import heaps_of
-from heaptop_emulator.scenarios import SCENARIOS
+from heaptop_emulator.scenarios import SCENARIOS, layout_of
 from heaptop_emulator.server import Server, World
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     control.set_inheritable(False)
     actors = launch(SCENARIOS[options.scenario].roles, options.seed)
     linux.name_process("heaptop-emu")
-    machine = Machine(options.layout)
+    machine = Machine(options.layout or layout_of(options.scenario))
     framework = Framework(heaps_of(machine))
     world = World(machine, framework, options.scenario, options.seed)
     Server(world, actors, lambda: wire.send(control, wire.encode({}))).serve(control)

@@ -29,7 +29,7 @@ from heaptop_emulator.layout import MIB_PAGES, AreaLayout, Layout
 from heaptop_emulator.layout_text import parse_layout_file
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.others import heaps_of
-from heaptop_emulator.scenarios import SCENARIOS
+from heaptop_emulator.scenarios import SCENARIOS, layout_of
 from heaptop_emulator.server import Server, World
 from heaptop_emulator.shared import Setup
 
@@ -105,7 +105,8 @@ def _run(folder: RuntimeFolder, kept_by: Keeper, wanted: Wanted, report: _Report
     actors = launch(SCENARIOS[setup.scenario].roles, setup.seed)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    machine = Machine(parse_layout_file(setup.layout) if setup.layout else _LAYOUT)
+    layout = parse_layout_file(setup.layout) if setup.layout else layout_of(setup.scenario)
+    machine = Machine(layout or _LAYOUT)
     framework = Framework(heaps_of(machine), found.releases)
     recovered = recovery.adopt(framework, found)
     header = Header(

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from heaptop_emulator.layout import Layout
+from heaptop_emulator.layout_text import parse_layout
 from heaptop_emulator.role import Role
 from heaptop_emulator.roles import KIB, Camera, Codec, Compositor, Gallery
 from heaptop_emulator.troubles import (
+    Burst,
     ForkingCamera,
     Fragmenter,
     Impostor,
@@ -32,13 +35,14 @@ class Suspect:
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A scenario's processes, in the order they start, and the answer an observer must find: in words, and the one
-    suspect of a hunt for leaks (`expected`; None: there is none).
+    suspect of a hunt for leaks (`expected`; None: there is none). `layout` describes its machine where that matters.
     """
 
     name: str
     finding: str
     roles: tuple[type[Role], ...]
     expected: Suspect | None = None
+    layout: str = ""
 
 
 _ALL: Final = (
@@ -78,6 +82,12 @@ _ALL: Final = (
         (Fragmenter, Codec, Gallery),
     ),
     Scenario(
+        "pinned",
+        "The CMA area camera is empty, yet a request of 8 MiB fails each second: four pinned pages are in the way.",
+        (Burst, Compositor, Codec),
+        layout="laptop,area=reserved:64M,area=camera:32M:pinned=1100+3100+5100+7100",
+    ),
+    Scenario(
         "storm",
         "stormd replaces 2500 buffers a second, of which at most 64 live at once: nothing grows, there is no suspect.",
         (Compositor, Codec, Gallery, Camera, Storm),
@@ -89,3 +99,9 @@ _ALL: Final = (
     ),
 )
 SCENARIOS: Final = MappingProxyType({scenario.name: scenario for scenario in _ALL})
+
+
+def layout_of(scenario: str) -> Layout | None:
+    """The machine that a scenario is played on; None: any."""
+    layout = SCENARIOS[scenario].layout
+    return parse_layout(layout) if layout else None

@@ -16,7 +16,7 @@ from heaptop_emulator.layout import PAGE_BYTES
 from heaptop_emulator.machine import Machine
 from heaptop_emulator.others import heaps_of
 from heaptop_emulator.role import NO_ROOM, Holding, Role, seeded
-from heaptop_emulator.scenarios import SCENARIOS
+from heaptop_emulator.scenarios import SCENARIOS, layout_of
 from heaptop_emulator.view import View
 from heaptop_emulator.wire import State
 
@@ -67,7 +67,7 @@ class Simulation:
         self.buffers: dict[int, Buffer] = {}
         self.processes: dict[int, SimulatedProcess] = {}
         self.allocations = 0
-        self._machine = Machine()
+        self._machine = Machine(layout_of(scenario))
         heaps = heaps_of(self._machine)
         self._heaps = {heap.name: heap for heap in heaps}
         boot_id = str(UUID(int=Random(seed).getrandbits(128), version=4))

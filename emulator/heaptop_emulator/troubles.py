@@ -95,6 +95,16 @@ class Fragmenter(Role):
         self.actor.allocate("reserved", 4 * MIB, "frame").drop()
 
 
+class Burst(Role):
+    """Wants a large frame of the area `camera` in each turn, where pages are pinned."""
+
+    comm = "burst-camera"
+
+    def turn(self) -> None:
+        """Ask for what would fit, were it not for pages that cannot be moved away: OSError (ENOMEM)."""
+        self.actor.allocate("camera", 8 * MIB, "burst").drop()
+
+
 class Storm(Role):
     """Replaces 50 buffers of several sizes in each of its 50 turns a second."""
 

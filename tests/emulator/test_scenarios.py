@@ -57,7 +57,7 @@ def test_idle_is_empty() -> None:
     assert (played.buffers, played.processes) == ({}, {})
 
 
-@pytest.mark.parametrize("scenario", ["steady", "storm", "fragmentation", "hostile-names"])
+@pytest.mark.parametrize("scenario", ["steady", "storm", "fragmentation", "pinned", "hostile-names"])
 def test_nothing_grows(scenario: str) -> None:
     played = Simulation(scenario)
     before = len(played.buffers)
@@ -130,6 +130,15 @@ def test_fragmentation_leaves_half_of_the_area_in_holes() -> None:
     assert files[f"{area}/used"] == b"%d\n" % (32 * MIB // 4096)
     assert files[f"{area}/maxchunk"] == b"%d\n" % (MIB // 2 // 4096)
     assert files["sys/kernel/mm/cma/reserved/alloc_pages_fail"] == b"%d\n" % (5 * 4 * MIB // 4096)
+
+
+def test_pinned_pages_are_in_the_way_of_what_would_fit() -> None:
+    played = Simulation("pinned")
+    played.advance(5)
+    files = played.state().files
+    assert files["sys/kernel/debug/cma/camera/used"] == b"0\n"
+    assert files["sys/kernel/debug/cma/camera/maxchunk"] == b"%d\n" % (32 * MIB // 4096)
+    assert files["sys/kernel/mm/cma/camera/alloc_pages_fail"] == b"%d\n" % (5 * 8 * MIB // 4096)
 
 
 def test_every_reference_is_accounted_for() -> None:
