@@ -100,6 +100,18 @@ async def test_the_list_and_the_map_of_a_failure(put: Put) -> None:
         assert on.view.table.cursor_key == ALLOC.inode
 
 
+@pytest.mark.parametrize("key", ["escape", "q", "E"])
+async def test_the_list_is_left(put: Put, key: str) -> None:
+    source = put(FakeSource([ALLOC]))
+    async with playing().run_test(size=NARROW) as pilot:
+        on = await ready(pilot, "e", "E")
+        await until(pilot, lambda: isinstance(on.screen, EventScreen) and on.screen.table.rows)
+        source.batches.put(SourceError("the emulator", "gone"))
+        await until(pilot, lambda: notices(on))
+        await pilot.press(key)
+        await until(pilot, lambda: not isinstance(on.screen, EventScreen))
+
+
 async def test_it_fits_any_screen(put: Put) -> None:
     put(FakeSource([ALLOC, FREE]))
     async with playing().run_test(size=WIDE) as pilot:
