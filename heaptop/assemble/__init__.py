@@ -45,6 +45,7 @@ class Assembler:
         self._by_heap = Last(heaps.by_heap)
         self._exporters = Last(heaps.exporters)
         self._shares = Last(shares)
+        self._list = Last(_processes)
         self._unknown = Last(joining.count_unknown)
 
     def assemble(self, capture: Capture) -> Snapshot:
@@ -94,7 +95,7 @@ class Assembler:
             ),
             exporters=exporters,
             buffers=buffers,
-            processes=dumps.processes(dump, _processes(self._shares(buffers), views, gaps)),
+            processes=dumps.processes(dump, self._noted_processes(self._shares(buffers), views, gaps)),
             cma=cma_log.with_log(
                 cma.areas(areas, capture, memory.cma_total_bytes, page_bytes, gaps), capture.files, page_bytes, gaps
             ),
@@ -103,6 +104,14 @@ class Assembler:
             inodes_count=self._inodes.count(capture, buffers),
             gaps=dumps.gaps_of(dump, gaps.result()),
         )
+
+    def _noted_processes(
+        self, found: Mapping[ProcessId, Share], views: tuple[View, ...], gaps: Gaps
+    ) -> tuple[Process, ...]:
+        holders, lacking = self._list(found, views)
+        for names in lacking:
+            gaps.tally(f"{', '.join(names)} of {{}}", "holder", "could not be read")
+        return holders
 
     def _look(self, captured: Iterable[ProcessCapture]) -> tuple[View, ...]:
         before, self._views = self._views, {}
@@ -147,14 +156,18 @@ def _with_dumped(held: joining.Held, dumped: joining.Held) -> joining.Held:
     return {inode: (*held.get(inode, ()), *dumped.get(inode, ())) for inode in held.keys() | dumped.keys()}
 
 
-def _processes(found: Mapping[ProcessId, Share], views: Iterable[View], gaps: Gaps) -> tuple[Process, ...]:
+def _processes(
+    found: Mapping[ProcessId, Share], views: Iterable[View]
+) -> tuple[tuple[Process, ...], tuple[tuple[str, ...], ...]]:
+    """The holders, and what those that lack something lack."""
     result = []
+    lacking = []
     for view in views:
         share = found.get(view.id)
         if share is None:
             continue
         if view.lacking:
-            gaps.tally(f"{', '.join(view.lacking)} of {{}}", "holder", "could not be read")
+            lacking.append(view.lacking)
         result.append(
             Process(
                 id=view.id,
@@ -170,7 +183,7 @@ def _processes(found: Mapping[ProcessId, Share], views: Iterable[View], gaps: Ga
                 libraries=view.libraries,
             )
         )
-    return tuple(sorted(result, key=lambda process: process.id.pid))
+    return tuple(sorted(result, key=lambda process: process.id.pid)), tuple(lacking)
 
 
 def _note_processes(capture: Capture, seen: Iterable[tuple[ProcessCapture, View]], gaps: Gaps) -> None:

@@ -29,7 +29,7 @@ class Rounds(NamedTuple):
     looked at closely (all of them at once would make the first look slow).
     """
 
-    processes: int = 3
+    processes: int = 1
     buffers: int = 100
     closely: int = 5
 
@@ -79,6 +79,7 @@ class IncrementalScan:
         self._holders: dict[int, set[int]] = {}
         self._infos: dict[int, BufferInfo] = {}
         self._has_news = False
+        self._has_moved = True
         self._shown_infos: Mapping[int, BufferInfo] = MappingProxyType({})
         self._processes: tuple[ProcessCapture, ...] = ()
         self._next_processes: Iterator[int] = iter(())
@@ -111,7 +112,7 @@ class IncrementalScan:
         # A name can have been changed by the last descriptor, and mappings that were looked at before have the old one.
         again = {pid for inode in lost for pid in self._holders.get(inode, ())}
         self._look_at(again, times)
-        self._sharing.settle()
+        self._has_moved |= self._sharing.settle()
         self._show()
         return Seen(self._processes, self._shown_infos, len(pids))
 
@@ -143,9 +144,10 @@ class IncrementalScan:
     def _note(self, pid: int, time_ns: int, capture: ProcessCapture | None) -> set[int]:
         before = self._known.get(pid) or _Known(0, None)
         if before.capture is not None and capture is not None and is_as_before(before.capture, capture):
-            self._known[pid] = _Known(time_ns, before.capture, before.held)
+            before.run_time_ns = time_ns
             return set(before.held)
         held = {} if capture is None else refs_of(capture)
+        self._has_moved |= capture is not before.capture
         for inode in before.held.keys() - held.keys():
             self._let_go(pid, inode)
         for inode in held.keys() - before.held.keys():
@@ -156,7 +158,9 @@ class IncrementalScan:
     def _forget(self, pids: Iterable[int]) -> set[int]:
         touched: set[int] = set()
         for pid in pids:
-            held = self._known.pop(pid).held
+            known = self._known.pop(pid)
+            held = known.held
+            self._has_moved |= known.capture is not None
             self._closely.discard(pid)
             touched.update(held)
             for inode in held:
@@ -208,14 +212,17 @@ class IncrementalScan:
 
     def _show(self) -> None:
         """Put together what is handed over: the very same objects where nothing changed."""
+        if self._has_news:
+            self._has_news = False
+            self._shown_infos = MappingProxyType(dict(self._infos))
+        if not self._has_moved:
+            return
+        self._has_moved = False
         captures = [known.capture for known in self._known.values() if known.capture is not None]
         captures.sort(key=_PID)
         noted = tuple(map(self._sharing.noted, captures))
         if len(noted) != len(self._processes) or not all(map(is_, noted, self._processes)):
             self._processes = noted
-        if self._has_news:
-            self._has_news = False
-            self._shown_infos = MappingProxyType(dict(self._infos))
 
 
 def _some(following: Iterator[Item], everything: Iterable[Item], count: int) -> tuple[Iterator[Item], list[Item]]:

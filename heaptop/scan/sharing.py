@@ -44,10 +44,10 @@ class Sharing:
         if process is None:
             self._noted.pop(pid, None)
 
-    def settle(self) -> None:
-        """Compare those that look alike since something was noted of them."""
-        self._tables.settle()
-        self._memories.settle()
+    def settle(self) -> bool:
+        """Compare those that look alike since something was noted of them. Whether that may have changed anything."""
+        tables, memories = self._tables.settle(), self._memories.settle()
+        return tables or memories
 
     def together(self, pids: Iterable[int]) -> set[int]:
         """These processes, and all that share with one of them."""
@@ -77,6 +77,7 @@ class _Alike:
         self._keys: dict[int, Hashable] = {}
         self._pids: dict[Hashable, set[int]] = {}
         self._unsettled: set[Hashable] = set()
+        self._has_changed = False
         self.lower: dict[int, int] = {}
 
     def note(self, pid: int, key: Hashable | None) -> None:
@@ -87,22 +88,24 @@ class _Alike:
         if before is not None:
             self._pids[before].discard(pid)
             self._unsettled.add(before)
-            self.lower.pop(pid, None)
+            self._has_changed |= self.lower.pop(pid, None) is not None
         if key is not None:
             self._keys[pid] = key
             self._pids.setdefault(key, set()).add(pid)
             self._unsettled.add(key)
 
-    def settle(self) -> None:
+    def settle(self) -> bool:
         for key in self._unsettled:
             pids = self._pids[key]
-            for pid in pids:
-                self.lower.pop(pid, None)
-            if len(pids) > 1:
-                self.lower |= self._sharers_of(pids, self._what)
-            elif not pids:
+            before = {pid: self.lower.pop(pid) for pid in pids if pid in self.lower}
+            now = self._sharers_of(pids, self._what) if len(pids) > 1 else {}
+            self.lower |= now
+            self._has_changed |= before != now
+            if not pids:
                 del self._pids[key]
         self._unsettled.clear()
+        has_changed, self._has_changed = self._has_changed, False
+        return has_changed
 
     def together(self, pids: set[int]) -> set[int]:
         firsts = {self.lower.get(pid, pid) for pid in pids}

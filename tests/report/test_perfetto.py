@@ -151,7 +151,7 @@ def test_marks_and_reboots_are_instants() -> None:
 def test_a_pid_used_again_and_names_from_outside() -> None:
     one = assemble(Phone().capture())
     (buffer, *_), hostile = one.buffers, "\udcff\x1b[31m\n"
-    holder = replace(buffer.holders[0], process=replace(buffer.holders[0].process, start_time=1), comm=hostile)
+    holder = buffer.holders[0]._replace(process=replace(buffer.holders[0].process, start_time=1), comm=hostile)
     read = traced(one, replace(one, buffers=(replace(buffer, name=hostile, holders=(holder,)),)))
     starts = {track.process.start_timestamp_ns for track in read.tracks.values() if track.process.pid == 70}
     assert starts == {7_000_000_000, 10_000_000}

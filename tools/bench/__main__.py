@@ -21,6 +21,8 @@ class Section(Protocol):
 
 
 SECTIONS: Final[dict[str, str]] = {
+    "scan": "tools.bench.scan",
+    "peers": "tools.bench.peers",
     "startup": "tools.bench.startup",
     "run": "tools.bench.run",
 }

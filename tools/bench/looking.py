@@ -1,5 +1,6 @@
 """A kernel backend to which the workload's files are dma-bufs, and heaptop's command line with it."""
 
+import os
 import sys
 
 from heaptop.backend import select
@@ -11,12 +12,22 @@ from heaptop.scan.proc import ProcScan
 from tools.bench.workload import PREFIX
 
 
-def backend(**ways: bool) -> KernelBackend:
-    """A new one; `ways` as `Look` has them."""
+def backend(session: int | None = None, **ways: bool) -> KernelBackend:
+    """A new one; of the processes of one session alone, where given. `ways` as `Look` has them."""
     prefix = PREFIX.encode()
     scan = ProcScan(is_buffer=lambda link: link.startswith(prefix), needle=prefix)
     chunks = Chunks(scan, prefixes=(prefix,), stand_ins=True, **ways)
-    return KernelBackend(holders=IncrementalScan(chunks, scan.pids))
+    if session is None:
+        return KernelBackend(holders=IncrementalScan(chunks, scan.pids))
+    chosen = {pid for pid in scan.pids() if _session_of(pid) == session}
+    return KernelBackend(holders=IncrementalScan(chunks, lambda: [pid for pid in scan.pids() if pid in chosen]))
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def main(arguments: list[str]) -> int:

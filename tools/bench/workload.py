@@ -47,8 +47,8 @@ def program(name: str) -> str:
 
 
 @contextmanager
-def running(load: Load) -> Iterator[None]:
-    """The workload, until the end of the block.
+def running(load: Load) -> Iterator[int]:
+    """The workload, until the end of the block; its session, by which its processes are told.
 
     Raises:
         OSError: it does not stand: too many processes or files for this user.
@@ -63,7 +63,7 @@ def running(load: Load) -> Iterator[None]:
         assert process.stdout is not None
         if process.stdout.readline() != b"ready\n":
             raise OSError("the workload did not start")
-        yield
+        yield process.pid
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

@@ -1,0 +1,83 @@
+"""The scan, to the Snapshot: full, by remembering, and how it grows; against the tight C on the same processes."""
+
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
+
+from heaptop.backend.kernel import KernelBackend
+from heaptop.session import Session
+from tools.bench import cpu, workload
+from tools.bench.looking import backend
+from tools.bench.rows import Row, at_most, plain, ratio_at_most
+from tools.bench.workload import LAPTOP, PHONE, STRESS, Load
+
+TITLE = "Scan to Snapshot"
+ROUNDS: Final = 5
+TICKS: Final = 15
+TICK_S: Final = 1.0
+ACTIVE_PERCENT: Final = 10
+
+
+def rows() -> Iterator[Row]:
+    """Full scans on the phone's load, refreshes, and full scans from the laptop's to the stress load."""
+    tight = partial(cpu.command, [workload.program("tight"), workload.PREFIX])
+    works: dict[str, Callable[[], cpu.Used | float]] = {"T": tight}
+    works |= {"full": partial(cpu.call, partial(full, backend))}
+    works |= {"text": partial(cpu.call, partial(full, partial(backend, asks=False, probes=False)))}
+    with workload.running(PHONE):
+        used = cpu.in_turns(works, ROUNDS)
+    reference = used["T"].cpu_ms
+    yield plain("tight C (T), phone", reference, "ms", peak_bytes=used["T"].peak_bytes)
+    yield ratio_at_most("full scan, phone, /proc only", used["full"].cpu_ms, reference, 0.75)
+    yield ratio_at_most("full scan, phone, maps as text and listed folders", used["text"].cpu_ms, reference, 1.15)
+    yield at_most("refresh, phone, nobody active", refresh_ms(PHONE), 6, "ms")
+    busy = PHONE._replace(active_percent=ACTIVE_PERCENT)
+    yield at_most(f"refresh, phone, {ACTIVE_PERCENT} % of processes active", refresh_ms(busy), 90, "ms")
+    yield growth()
+
+
+def full(make: Callable[[], KernelBackend]) -> None:
+    """One look by a new session, without the collector: as a verb does it."""
+    gc.collect()
+    gc.disable()
+    try:
+        Session(make(), time.time).refresh()
+    finally:
+        gc.enable()
+
+
+def refresh_ms(load: Load) -> float:
+    """CPU of one more refresh, once every process has been looked at closely. Whatever else runs here is left out."""
+    with workload.running(load) as leader:
+        session = Session(seasoned(leader), time.time)
+        session.refresh()
+        gc.freeze()
+        found = []
+        for _ in range(TICKS):
+            time.sleep(TICK_S)
+            found.append(cpu.call(session.refresh))
+        gc.unfreeze()
+    return sorted(found)[TICKS // 2]
+
+
+def seasoned(session: int) -> KernelBackend:
+    """A backend that has nothing left to read more closely."""
+    made = backend(session)
+    made.attend()
+    return made
+
+
+def growth() -> Row:
+    """The exponent by which the cost grows with what there is to look at, from laptop to stress."""
+    costs = {}
+    for load in (LAPTOP, STRESS):
+        with workload.running(load):
+            costs[load] = cpu.in_turns({"full": partial(cpu.call, partial(full, backend))}, 3)["full"].cpu_ms
+    things = {load: load.processes * (load.descriptors + load.mappings / 20) for load in costs}
+    exponent = math.log(costs[STRESS] / costs[LAPTOP]) / math.log(things[STRESS] / things[LAPTOP])
+    return at_most(
+        "growth of a full scan with descriptors and mappings, laptop to stress", exponent, 1.05, "(exponent)"
+    )
