@@ -9,7 +9,7 @@ from heaptop.errors import RecordingError
 from heaptop.recording.atomic import publish
 from heaptop.recording.layout import DAMAGE, capture_of
 from heaptop.recording.members import members_of
-from heaptop.recording.series import Series, is_segment, series_of_folder, series_of_segment
+from heaptop.recording.series import Series, is_segment, series_of_folder, series_of_segment, series_of_tar
 from heaptop.recording.source import load, only
 
 __all__ = ["read", "read_all", "write"]
@@ -40,6 +40,8 @@ def read_all(path: str) -> Capture | Series:
     loaded = load(path)
     if is_segment(loaded):
         return series_of_segment(path, loaded)
+    if not loaded.tops and (packed := series_of_tar(path)) is not None:
+        return packed
     members = only(path, loaded)
     if not any(name.startswith(("proc/", "sys/", "dump/", "dmesg")) for name in members):
         raise RecordingError(

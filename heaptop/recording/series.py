@@ -5,6 +5,7 @@ What is cut or damaged costs the moments from there to the end of its segment, a
 """
 
 import errno
+import io
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -23,7 +25,7 @@ from heaptop.recording.facts import read_facts
 from heaptop.recording.layout import ABOUT, DAMAGE
 from heaptop.recording.moments import Line, Moment, one_clock, read_table
 from heaptop.recording.segment import SUFFIX, TABLE, name_of
-from heaptop.recording.source import Loaded, load
+from heaptop.recording.source import Loaded, load, load_files, load_tar
 
 SEGMENT: Final = re.compile(r"([0-9]{6,9})" + re.escape(SUFFIX))
 """What a segment's file is called."""
@@ -193,14 +195,29 @@ def _part(path: str, folder: int, name: str) -> _Part:
         finally:
             os.close(again)
 
-    table = read_table(_table(folder, name.removesuffix(SUFFIX) + TABLE))
+    return _part_of(_table(folder, name.removesuffix(SUFFIX) + TABLE), read)
+
+
+def _part_of(table_text: bytes, read: Callable[[], Unpacked]) -> _Part:
+    """A segment by its table, where that has its end; else by itself."""
+    table = read_table(table_text)
     if table is not None and table[2]:
         return _Part(table[1], table[0], read)
-    try:
-        one = unpacked(load(name, folder))
-    except RecordingError:
-        return _Part("", (), read)
+    one = read()
     return _Part(_boot_of(one.replayed), moments_of(one.replayed), read)
+
+
+def series_of_tar(path: str) -> Series | None:
+    """The series of a tar of a folder of segments, as somebody sends it; None where it is none. Nothing is unpacked."""
+    files = load_files(path, lambda name: SEGMENT.fullmatch(name) is not None or name.endswith(TABLE))
+    found = {int(match[1]): match[0] for match in map(SEGMENT.fullmatch, files) if match}
+    parts = []
+    for _, name in sorted(found.items()):
+        data = files[name]
+        table = files.get(name.removesuffix(SUFFIX) + TABLE, b"")
+        parts.append(_part_of(table, partial(lambda data: unpacked(load_tar(io.BytesIO(data))), data)))
+    series = Series(path, parts)
+    return series if series.moments else None
 
 
 def _table(folder: int, name: str) -> bytes:

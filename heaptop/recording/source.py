@@ -70,7 +70,8 @@ def load(path: str, folder: int | None = None) -> Loaded:
             other = _other(fd, os.path.basename(path))
             if other is not None:
                 return Loaded({"": other}, None)
-            members = _tar(fd)
+            with open(fd, "rb", closefd=False) as file:
+                return _gather(_tar(file))
         else:
             raise RecordingError(f"{path} is no recording", "it is neither a folder nor a file", "name a folder or tar")
         return _gather(members)
@@ -243,18 +244,38 @@ class _Stream(io.RawIOBase):
         return self._file.tell()
 
 
-def _tar(fd: int) -> Iterator[_Member]:
+def load_tar(file: IO[bytes]) -> Loaded:
+    """All members of a tar that is open."""
+    return _gather(_tar(file))
+
+
+def load_files(path: str, is_one: Callable[[str], bool]) -> dict[str, bytes]:
+    """Files in a tar that have such a name, by that name, from whatever folder; nothing where it is no tar."""
+    found: dict[str, bytes] = {}
+    budget = TOTAL_BYTES_MAX
+    if not os.path.isfile(path):
+        return found
+    with open(path, "rb") as file:
+        for parts, raw in _tar(file, lambda parts: is_one(parts[-1])):
+            budget -= len(raw) if isinstance(raw, bytes) else 0
+            if budget < 0 or len(found) >= MEMBERS_MAX:
+                break
+            if isinstance(raw, bytes):
+                found[parts[-1]] = raw
+    return found
+
+
+def _tar(file: IO[bytes], is_wanted: Callable[[tuple[str, ...]], bool] = _is_member) -> Iterator[_Member]:
     """Regular files of a tar up to its end or the first damage, which then is the last member."""
     try:
         with (
-            open(fd, "rb", closefd=False) as file,
             _Stream(_decompressed(file)) as stream,
             tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape") as tar,
         ):
             while (info := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
                 parts = tuple(part for part in info.name.split("/") if part != ".")
-                if info.isreg() and "" not in parts and ".." not in parts and _is_member(parts):
+                if info.isreg() and "" not in parts and ".." not in parts and is_wanted(parts):
                     yield _Member(parts, _tar_content(tar, info))
             has_end = stream.last == bytes(BLOCK_BYTES)
             while stream.read(CHUNK_BYTES):  # to the checksum of a compressed one

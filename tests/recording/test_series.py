@@ -1,5 +1,6 @@
 """Recordings of many moments, written and read: each moment is as it was, whatever is cut, damaged or hostile."""
 
+import contextlib
 import errno
 import gzip
 import io
@@ -7,6 +8,7 @@ import os
 import random
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from heaptop import recording
 from heaptop.assemble import assemble
-from heaptop.capture import Capture, ReadError
+from heaptop.capture import BufferInfo, Capture, ReadError
 from heaptop.errors import RecordingError
 from heaptop.recorder import Recorder
 from heaptop.recording import journal
@@ -123,6 +125,19 @@ def test_a_segment_opens_alone_and_unpacked(tmp_path: Path, form: str) -> None:
     assert same(recording.read(str(path)), seen[-1])
 
 
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_tar_of_the_whole_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setattr(journal, "MOMENTS_MAX", 15)
+    seen = recorded(tmp_path / "r")
+    with tarfile.open(tmp_path / "sent", mode) as tar:  # type: ignore[call-overload]
+        tar.add(tmp_path / "r", "some/where")
+    series = opened(tmp_path / "sent")
+    assert [same(series.capture(index), capture) for index, capture in enumerate(seen)] == [True] * 40
+    (tmp_path / "cut").write_bytes((tmp_path / "sent").read_bytes()[:-3000])
+    with contextlib.suppress(RecordingError):
+        assert len(opened(tmp_path / "cut").moments) < 41
+
+
 def test_standard_tools_read_a_segment_that_was_cut(tmp_path: Path) -> None:
     recorded(tmp_path / "r")
     cut = (tmp_path / "r" / "000000.tar.gz").read_bytes()[:-30]
@@ -188,6 +203,35 @@ def test_noise_in_it_neither_raises_nor_hangs(tmp_path_factory: pytest.TempPathF
     for index in range(len(series.moments)):
         assemble(series.capture(index))
         series.first_seen(index)
+
+
+def test_buffers_whose_fdinfo_is_told_once(tmp_path: Path) -> None:
+    """A live backend tells one fdinfo for each buffer, of now this process, now that."""
+
+    class Sparing(Phone):
+        def capture(self) -> Capture:
+            whole = super().capture()
+            table = {link.fd: link for link in whole.processes[self.ticks % 2].table.links}
+            pid = whole.processes[self.ticks % 2].pid
+            info = BufferInfo(pid, None, min(table), b"ino:\t%d\n" % self.ticks)
+            bare = (replace(one, table=replace(one.table, fdinfo={})) for one in whole.processes)
+            return replace(whole, processes=tuple(bare), infos={9: info} if self.ticks % 3 else {})
+
+    phone = Sparing()
+    recorder = Recorder(str(tmp_path / "r"), tell=print, clock=lambda: NOON, uptime=lambda: phone.up)
+    session = Session(phone, lambda: NOON)
+    session.observer = recorder.observe
+    for _ in range(12):
+        session.refresh()
+        phone.tick()
+    recorder.close()
+    series = opened(tmp_path / "r")
+    for index in range(12):
+        told = {pid: dict(one.table.fdinfo) for one in series.capture(index).processes for pid in (one.pid,)}
+        expected: dict[int, dict[int, bytes]] = {70: {}, 80: {}}
+        if index % 3:
+            expected[70 if index % 2 == 0 else 80] = {3: b"ino:\t%d\n" % index}
+        assert told == expected
 
 
 # Hostile segments
