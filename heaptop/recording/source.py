@@ -275,7 +275,7 @@ def _tar(file: IO[bytes], is_wanted: Callable[[tuple[str, ...]], bool] = _is_mem
             while (info := tar.next()) is not None:
                 tar.members = []  # type: ignore[attr-defined]  # else it keeps them all
                 parts = tuple(part for part in info.name.split("/") if part != ".")
-                if info.isreg() and "" not in parts and ".." not in parts and is_wanted(parts):
+                if info.isreg() and parts and "" not in parts and ".." not in parts and is_wanted(parts):
                     yield _Member(parts, _tar_content(tar, info))
             has_end = stream.last == bytes(BLOCK_BYTES)
             while stream.read(CHUNK_BYTES):  # to the checksum of a compressed one
