@@ -7,7 +7,10 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
+
+from heaptop_emulator import wire
 
 CONNECTIONS_MAX: Final = 512
 CONNECTIONS_PER_PROCESS_MAX: Final = 32
@@ -51,9 +54,12 @@ class Clients:
         return self._connections.get(client.socket.fileno()) is client
 
     def admit(self, connection: socket.socket, pid: int) -> Connection | None:
-        """A new client; None, with the connection closed, where there are too many."""
+        """A new client; None where there are too many: it is told so (EUSERS), and its connection closed."""
         account = self._account(pid)
         if account.connections >= CONNECTIONS_PER_PROCESS_MAX or len(self._connections) >= CONNECTIONS_MAX:
+            with suppress(OSError):
+                connection.settimeout(0)
+                wire.send(connection, wire.encode({"errno": errno.EUSERS}))
             connection.close()
             return None
         account.connections += 1

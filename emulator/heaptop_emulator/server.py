@@ -64,6 +64,7 @@ class Server:
         for buffer, pid in world.recovered:
             self._clients.charge(buffer.inode, pid)
         self._view = View(world.machine, tuple(world.framework.heaps), world.scenario, world.boot_id)
+        self._told: bytes | None = None
         self._selector = selectors.DefaultSelector()
         self._events = Events()
         self._is_shared = False
@@ -159,6 +160,7 @@ class Server:
             os.close(actor.pidfd)
             os.waitpid(actor.pid, 0)
             del self._actors[actor.pid]
+            self._told = None
             if actor in self._starting:
                 raise RuntimeError(f"{actor.comm} ended before it was ready")
 
@@ -173,6 +175,7 @@ class Server:
 
     def _collect(self) -> None:
         for buffer in self._framework.collect():
+            self._told = None
             self._clients.discharge(buffer.inode)
             if self._world.journal is not None:
                 self._world.journal.remove(buffer.inode)
@@ -231,7 +234,7 @@ class Server:
             case "alloc":
                 return self._allocate(client, request)
             case "state":
-                return {"errno": 0}, _file_with(self._view.state(self._framework.buffers, self._living()).to_json())
+                return {"errno": 0}, _file_with(self._state())
             case "about":
                 return {"errno": 0}, _file_with(self._about().to_json())
             case "events":
@@ -264,6 +267,7 @@ class Server:
 
     def _name(self, inode: int, name: bytes) -> None:
         buffer = self._framework.set_name(inode, name)
+        self._told = None
         if self._world.journal is not None:
             self._world.journal.name(buffer, self._clients.who_asked(buffer.inode))
 
@@ -276,6 +280,7 @@ class Server:
         """Allocate, and tell how that went."""
         name, length = request.text("heap"), request.number("len")
         flags = {flag: request.number(flag) for flag in ("fd_flags", "heap_flags")}
+        self._told = None  # a refusal counts too
         began = time.perf_counter()
         try:
             buffer, fd = self._framework.allocate(name, length, **flags)
@@ -300,6 +305,12 @@ class Server:
         if self._starting and self._starting[0].connection is client.socket:
             del self._starting[0]
             self._start_next()
+
+    def _state(self) -> bytes:
+        """As it was told last where nothing has happened since."""
+        if self._told is None:
+            self._told = self._view.state(self._framework.buffers, self._living()).to_json()
+        return self._told
 
     def _living(self) -> dict[int, str]:
         return {pid: actor.comm for pid, actor in self._actors.items()}

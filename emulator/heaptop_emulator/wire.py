@@ -17,6 +17,7 @@
 A message that is none of these ends the connection.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -24,6 +25,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from typing import Any, Final, Self
 
 from heaptop_emulator import packed
@@ -53,6 +55,10 @@ class BufferState:
     """Whether its inode is a real dma-buf's, not a memfd's."""
 
 
+_FIELDS: Final = attrgetter(*BufferState.__slots__)
+_NAME: Final = BufferState.__slots__.index("name")
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """The emulator at one moment. `actors` are the scenario's processes (pid to comm) that live; `files` and `links`
@@ -68,7 +74,15 @@ class State:
 
     def to_json(self) -> bytes:
         """For the wire."""
-        return json.dumps(asdict(self), default=_latin1, separators=(",", ":")).encode()
+        fields = {
+            "scenario": self.scenario,
+            "heaps": self.heaps,
+            "actors": self.actors,
+            "files": self.files,
+            "links": self.links,
+            "buffers": [_FIELDS(buffer) for buffer in self.buffers],
+        }
+        return json.dumps(fields, default=_latin1, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, raw: bytes) -> "State":
@@ -80,11 +94,14 @@ class State:
             actors={int(pid): comm for pid, comm in fields["actors"].items()},
             files={path: text.encode("latin-1") for path, text in fields["files"].items()},
             links={path: text.encode("latin-1") for path, text in fields["links"].items()},
-            buffers=tuple(
-                BufferState(**{**row, "name": None if row["name"] is None else row["name"].encode("latin-1")})
-                for row in fields["buffers"]
-            ),
+            buffers=tuple(_buffer(row) for row in fields["buffers"]),
         )
+
+
+def _buffer(row: list[Any]) -> BufferState:
+    if row[_NAME] is not None:
+        row[_NAME] = row[_NAME].encode("latin-1")
+    return BufferState(*row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +327,8 @@ class Client:
     def _exchange(self, raw: bytes) -> tuple[Message, int | None]:
         if len(raw) > MESSAGE_BYTES_MAX:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
-        send(self.socket, raw)
+        with contextlib.suppress(BrokenPipeError):  # its last words may lie here still
+            send(self.socket, raw)
         answer, fd = self._receive()
         number = answer.number("errno")
         if number:
@@ -318,7 +336,10 @@ class Client:
         return answer, fd
 
     def _receive(self) -> tuple[Message, int | None]:
-        raw, fd = receive(self.socket, MESSAGE_BYTES_MAX)
+        try:
+            raw, fd = receive(self.socket, MESSAGE_BYTES_MAX)
+        except ConnectionResetError:  # told once, before what was sent last
+            raw, fd = receive(self.socket, MESSAGE_BYTES_MAX)
         if not raw:
             raise ConnectionResetError("the emulator is gone")
         return Message(raw), fd
