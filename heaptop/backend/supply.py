@@ -9,9 +9,15 @@ from heaptop.errors import SourceError
 from heaptop_emulator import shared
 from heaptop_emulator.abi import PROFILES, Profile
 from heaptop_emulator.errors import EmulatorError
+from heaptop_emulator.folder import locate
 from heaptop_emulator.wire import Client, Given, ProtocolError
 
 _Answer = TypeVar("_Answer")
+
+
+def runtime_folder() -> str:
+    """The folder of this user's alone, where the emulator's socket is."""
+    return locate()
 
 
 def abi(name: str) -> Profile:

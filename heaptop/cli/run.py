@@ -167,6 +167,7 @@ def _emulating(options: Options) -> tuple["Job", str]:
     from heaptop.trace.supervise.launch import Plan
     from heaptop.trace.supervise.libc import machine
     from heaptop.trace.supervise.live import LiveBytes
+    from heaptop.trace.supervise.opening import NodeFolder, Opening
     from heaptop.trace.supervise.seccomp import Stopped
 
     known = machine()
@@ -178,18 +179,25 @@ def _emulating(options: Options) -> tuple["Job", str]:
     why_not = udmabuf.why_not()
 
     def respond(listener: "Listener", found: Mapping[tuple[int, int], str]) -> "Responder":
-        by_identity = {identity: nodes[name] for identity, name in found.items()}
+        folder = None if found else NodeFolder(supply.runtime_folder(), tuple(nodes))
+        by_identity = {identity: nodes[name] for identity, name in (folder.identities if folder else found).items()}
         live = None if options.limit is None else LiveBytes()
         if why_not:
-            return emulate.Emulation(listener, abi, heaps, by_identity, injector=injector, live=live)
-        udmabuf.raise_limit()
-        udmabufs = udmabuf.Udmabufs()
-        real = udmabuf.RealBuffers(heaps, udmabufs)
-        return emulate.Emulation(listener, abi, real, by_identity, injector=injector, live=live, tend=udmabufs.tend)
+            emulation = emulate.Emulation(listener, abi, heaps, by_identity, injector=injector, live=live)
+        else:
+            udmabuf.raise_limit()
+            bufs = udmabuf.Udmabufs()
+            real = udmabuf.RealBuffers(heaps, bufs)
+            emulation = emulate.Emulation(
+                listener, abi, real, by_identity, injector=injector, live=live, tend=bufs.tend
+            )
+        return emulation if folder is None else Opening(listener, known, folder, emulation)
 
     stopped = Stopped(all_of_a_heap=True, commands=emulate.BUFFER_COMMANDS)
     plan = Plan(options.command, known, stopped, heaps=tuple(nodes))
-    job = _with_call_sites(_job(options, plan, respond), options, shelf.EMULATOR, heaps.alive)
+    fallback = Plan(options.command, known, replace(stopped, opens=True), heaps=None)
+    job = replace(_job(options, plan, respond), fallback=fallback)
+    job = _with_call_sites(job, options, shelf.EMULATOR, heaps.alive)
     kind = f"sealed memfds: {why_not}" if why_not else "real dma-bufs from /dev/udmabuf"
     return job, f"heaptop: emulating the dma-heaps {_named(nodes)}; buffers are {kind}"
 

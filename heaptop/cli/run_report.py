@@ -49,6 +49,8 @@ class Report:
         match message["kind"]:
             case "started" if not self._quiet:
                 narrate(self._started)
+                if message["refused"] is not None:
+                    narrate(_without_dev(message["refused"]))
             case "alloc":
                 self._tell(_event(message))
             case "ended" if not self._quiet:
@@ -86,6 +88,18 @@ def _event(message: dict[str, Any]) -> Event:
         exporter=message["heap"],
         latency_s=message["took_s"],
         errno=number or None,
+    )
+
+
+def _without_dev(refused: dict[str, Any]) -> str:
+    """What it means that the command can have no /dev of its own."""
+    from heaptop.trace.supervise.refusal import remedy
+
+    why = errno_text(refused["errno"])
+    how = remedy(refused["failed"], refused["errno"])
+    return (
+        f"heaptop: {refused['failed']}: {why}: the heaps are there for open() alone, not for stat(), and every open is "
+        f"slower; {how}"
     )
 
 

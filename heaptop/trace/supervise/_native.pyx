@@ -5,7 +5,7 @@ A failure is a negative errno, so that none of these raises.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport errno
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memset
 
@@ -28,10 +28,12 @@ cdef extern from *:
     struct heaptop_notification:
         uint64_t id
         uint32_t pid
+        int32_t number
         uint64_t arguments[6]
 
     struct heaptop_response:
         uint64_t id
+        int64_t value
         int32_t error
         uint32_t flags
 
@@ -65,19 +67,25 @@ cdef enum:
 
 
 def receive(int listener):
-    """The next call: id, thread, and the three arguments of its ioctl; a negative errno."""
+    """The next call: id, thread, the three arguments as an ioctl has them, its number, and the three as they are; a
+    negative errno.
+    """
     cdef heaptop_notification call
     memset(&call, 0, sizeof(call))
     if ioctl(listener, RECV, &call) < 0:
         return -errno
-    return call.id, call.pid, <uint32_t>call.arguments[0], <uint32_t>call.arguments[1], call.arguments[2]
+    return (
+        call.id, call.pid, <uint32_t>call.arguments[0], <uint32_t>call.arguments[1], call.arguments[2], call.number,
+        (call.arguments[0], call.arguments[1], call.arguments[2]),
+    )
 
 
-def send(int listener, uint64_t call, int32_t error, uint32_t flags):
+def send(int listener, uint64_t call, int32_t error, uint32_t flags, int64_t value):
     """End a call: 0, or a negative errno."""
     cdef heaptop_response response
     memset(&response, 0, sizeof(response))
     response.id = call
+    response.value = value
     response.error = error
     response.flags = flags
     return -errno if ioctl(listener, SEND, &response) < 0 else 0

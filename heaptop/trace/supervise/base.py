@@ -94,11 +94,14 @@ class Allocation:
 
 
 class Outcome(NamedTuple):
-    """How a call ends: by an errno (0: well), or by the kernel (`passes`). `allocation` where it was an ALLOC."""
+    """How a call ends: by an errno, or where that is 0 by a `value`; or by the kernel (`passes`). `allocation` where it
+    was an ALLOC.
+    """
 
     number: int = 0
     passes: bool = False
     allocation: Allocation | None = None
+    value: int = 0
 
 
 class Responder(Protocol):
@@ -106,6 +109,9 @@ class Responder(Protocol):
 
     def handle(self, call: Call) -> Outcome:
         """Do all but end the call. Raises nothing but a bug."""
+
+    def close(self) -> None:
+        """Nobody is left to answer."""
 
     def tend(self) -> float | None:
         """Do what is due; seconds until something is again, None where nothing will be."""

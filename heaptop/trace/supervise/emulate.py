@@ -114,6 +114,9 @@ class Emulation:
         node = self._nodes.get(found) if isinstance(found, tuple) else None
         return _PASS if node is None else self._heap(call, node)
 
+    def close(self) -> None:
+        """Nothing is to be given back."""
+
     def returned(self, _call: Call, _allocation: Allocation, _stopped: Stopped) -> bool:
         """All is known already."""
         return True

@@ -57,7 +57,7 @@ class Front:
         if child == 0:
             ours.close()
             signals.close()
-            supervisor.serve(replace(self._job, plan=replace(self._job.plan, signals=blocked)), theirs)
+            supervisor.serve(_with_signals(self._job, blocked), theirs)
         theirs.close()
         try:
             self._listen(ours, signals)
@@ -141,6 +141,12 @@ class Front:
         if os.WIFSIGNALED(status):
             return die_alike(os.WTERMSIG(status))
         return os.WEXITSTATUS(status)
+
+
+def _with_signals(job: Job, blocked: frozenset[int]) -> Job:
+    """The command begins with the signals blocked that were before."""
+    fallback = None if job.fallback is None else replace(job.fallback, signals=blocked)
+    return replace(job, plan=replace(job.plan, signals=blocked), fallback=fallback)
 
 
 def _failure_of(event: Event, command: str) -> HeaptopError:

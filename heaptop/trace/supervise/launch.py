@@ -14,6 +14,8 @@ from heaptop.trace.supervise import seccomp
 from heaptop.trace.supervise.libc import LIBC, Machine, checked
 
 MESSAGE_BYTES_MAX: Final = 1 << 16
+PRIVATE_DEV: Final = "a /dev of its own"
+"""The step that fails where nobody may mount."""
 DEV_LABEL: Final = "heaptop-dev"
 """What /proc/self/mountinfo shows as the source of such a /dev."""
 _LABELLED: Final = b" - tmpfs " + DEV_LABEL.encode() + b" "
@@ -59,7 +61,7 @@ def become(plan: Plan, supervisor: socket.socket) -> NoReturn:
     status = 127
     try:
         heaps = plan.heaps
-        nodes = {} if heaps is None else _stage("a /dev of its own", lambda: private_dev(heaps))
+        nodes = {} if heaps is None else _stage(PRIVATE_DEV, lambda: private_dev(heaps))
         listener = _stage("the filter", lambda: _install(plan))
         hello = {"nodes": nodes}
         socket.send_fds(supervisor, [json.dumps(hello).encode()], [listener])

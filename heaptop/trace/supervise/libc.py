@@ -14,16 +14,20 @@ LIBC.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What differs by instruction set: AUDIT_ARCH_* and the number of ioctl(2), natively and for 32-bit programs."""
+    """What differs by instruction set: AUDIT_ARCH_* and the number of ioctl(2), natively and for 32-bit programs; those
+    of open(2), where there is one, openat(2) and openat2(2).
+    """
 
     seccomp: int
     native: tuple[int, int]
     compat: tuple[int, int]
+    native_opens: tuple[int, ...]
+    compat_opens: tuple[int, ...]
 
 
 _MACHINES: Final = {
-    "x86_64": Machine(seccomp=317, native=(0xC000003E, 16), compat=(0x40000003, 54)),
-    "aarch64": Machine(seccomp=277, native=(0xC00000B7, 29), compat=(0x40000028, 54)),
+    "x86_64": Machine(317, (0xC000003E, 16), (0x40000003, 54), (2, 257, 437), (5, 295, 437)),
+    "aarch64": Machine(277, (0xC00000B7, 29), (0x40000028, 54), (56, 437), (5, 322, 437)),
 }
 
 

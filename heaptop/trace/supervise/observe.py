@@ -55,6 +55,9 @@ class Observation:
         allocation.number = self._injector.refuses(heap, allocation.size_bytes or 0, live_bytes) or None
         return Outcome(allocation.number or 0, passes=allocation.number is None, allocation=allocation)
 
+    def close(self) -> None:
+        """Nothing is to be given back."""
+
     def tend(self) -> float | None:
         """Nothing is ever due."""
         return None

@@ -32,7 +32,11 @@ class CommandError(HeaptopError):
 
 def refused(stage: str, number: int, call: str | None) -> SourceError:
     """What it means that a step before the command failed."""
-    same = {errno.EACCES: errno.EPERM, errno.EUSERS: errno.ENOSPC}
-    remedy = _REMEDIES.get((stage, same.get(number, number)), "see heaptop run --help")
     why = f"{stage}: {errno_text(number)}" + (f" from {printable(call)}" if call else "")
-    return SourceError("the command cannot be supervised here", why, remedy)
+    return SourceError("the command cannot be supervised here", why, remedy(stage, number))
+
+
+def remedy(stage: str, number: int) -> str:
+    """What can be done about it."""
+    same = {errno.EACCES: errno.EPERM, errno.EUSERS: errno.ENOSPC}
+    return _REMEDIES.get((stage, same.get(number, number)), "see heaptop run --help")

@@ -39,20 +39,25 @@ HEAP_COMMAND: Final = 0x4800
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """Which ioctls stop: ALLOC. `all_of_a_heap`: and all others of type 'H', and any with the number 0, which a heap
-    takes for ALLOC whatever its type (5.6 on). `commands` are stopped besides.
+    takes for ALLOC whatever its type (5.6 on). `commands` are stopped besides. `opens`: every open of a file, too.
     """
 
     all_of_a_heap: bool
     commands: tuple[int, ...] = ()
+    opens: bool = False
 
 
 def program(machine: Machine, stopped: Stopped) -> bytes:
-    """The filter: everything is allowed but these ioctls."""
+    """The filter: everything is allowed but these calls."""
     code: list[tuple[int, str | int, str | int, int]] = [(_LOAD, 0, 0, _ARCH_AT)]
-    for position, (arch, number) in enumerate((machine.native, machine.compat)):
-        other = "allow" if position else "compat"
-        code += [(_JUMP_EQUAL, 0, other, arch), (_LOAD, 0, 0, _NUMBER_AT), (_JUMP_EQUAL, "ioctl", "allow", number)]
-    at = {"compat": 4, "ioctl": len(code)}
+    at: dict[str, int] = {}
+    kinds = ((machine.native, machine.native_opens, "compat"), (machine.compat, machine.compat_opens, "allow"))
+    for (arch, number), opens, other in kinds:
+        code += [(_JUMP_EQUAL, 0, other, arch), (_LOAD, 0, 0, _NUMBER_AT)]
+        code += [(_JUMP_EQUAL, "stop", 0, open_) for open_ in opens if stopped.opens]
+        code += [(_JUMP_EQUAL, "ioctl", "allow", number)]
+        at.setdefault("compat", len(code))
+    at["ioctl"] = len(code)
     code.append((_LOAD, 0, 0, _COMMAND_AT))
     code += [(_JUMP_EQUAL, "stop", 0, command) for command in stopped.commands]
     if stopped.all_of_a_heap:
@@ -90,13 +95,18 @@ def _seccomp(machine: Machine, flags: int, argument: "ctypes.Array[ctypes.c_char
 
 
 class Call(NamedTuple):
-    """One ioctl that waits for an answer. `tid` is the thread as this process sees it."""
+    """One call that waits for an answer. `tid` is the thread as this process sees it.
+
+    Of an ioctl the arguments are `fd`, `command` and `argument`, of another call `others`.
+    """
 
     id: int
     tid: int
     fd: int
     command: int
     argument: int
+    number: int = 0
+    others: tuple[int, int, int] = (0, 0, 0)
 
 
 class Listener:
@@ -135,13 +145,13 @@ class Listener:
         _check(number, errno.ENOENT, errno.EINPROGRESS)
         return None
 
-    def answer(self, call: Call, number: int = 0) -> None:
-        """End the call: with 0, or with an errno."""
-        _check(_native.send(self._fd, call.id, -number, 0), errno.ENOENT)
+    def answer(self, call: Call, number: int = 0, value: int = 0) -> None:
+        """End the call: with an errno, or where that is 0 with a value."""
+        _check(_native.send(self._fd, call.id, -number, 0, value), errno.ENOENT)
 
     def let_pass(self, call: Call) -> None:
         """Let the kernel do what was asked."""
-        _check(_native.send(self._fd, call.id, 0, _CONTINUE), errno.ENOENT)
+        _check(_native.send(self._fd, call.id, 0, _CONTINUE, 0), errno.ENOENT)
 
 
 def _check(result: int, *expected: int) -> None:

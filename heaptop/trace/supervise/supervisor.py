@@ -38,7 +38,8 @@ Nodes = Mapping[tuple[int, int], str]
 class Job:
     """What a supervisor does: start this, answer by that, each ALLOC `latency_s` late, and tell of each where asked.
 
-    `respond` makes the responder once there is a listener; `call_sites` what takes note of stacks.
+    `respond` makes the responder once there is a listener; `call_sites` what takes note of stacks. `fallback` is the
+    plan where the command can have no /dev of its own.
     """
 
     plan: Plan
@@ -46,6 +47,7 @@ class Job:
     latency_s: float = 0.0
     tells_events: bool = False
     call_sites: Callable[[], CallSites] | None = None
+    fallback: Plan | None = None
 
 
 @dataclass(slots=True)
@@ -101,42 +103,45 @@ class Supervisor:
 
     def run(self) -> None:
         """Start the command and answer until the last task with the filter is gone."""
-        link = self._start()
+        self._link, raw, fds = self._start(self._job.plan)
+        refused = None if fds or not raw else json.loads(raw)
+        if refused is not None and refused.get("failed") == launch.PRIVATE_DEV and self._job.fallback is not None:
+            self._link.close()
+            os.waitpid(self._pid, 0)
+            self._link, raw, fds = self._start(self._job.fallback)
         _detach()
-        with link:
-            started = self._hello(link)
-            if started is not None:
-                link.send(b"!")
-                raw = link.recv(launch.MESSAGE_BYTES_MAX)  # empty when the command has begun
-                if raw:
-                    self._tell("failed", **json.loads(raw))
+        started = self._begin(raw, fds, refused)
         if started is None:
             self._reap(os.waitpid(self._pid, 0))
         else:
+            self._link.send(b"!")
             self._loop(*started)
+            started[1].close()
         if self._sites is not None:
             self._sites.close()
 
-    def _start(self) -> socket.socket:
+    def _start(self, plan: Plan) -> tuple[socket.socket, bytes, list[int]]:
+        """Fork the command's process: the socket to it, its first message, and the listener that came with that."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid = os.fork()
         if self._pid == 0:
             ours.close()
             self._front.close()
-            launch.become(self._job.plan, theirs)
+            launch.become(plan, theirs)
         theirs.close()
-        return ours
+        raw, fds, _, _ = socket.recv_fds(ours, launch.MESSAGE_BYTES_MAX, 1)
+        for fd in fds:
+            os.set_inheritable(fd, False)  # noqa: FBT003
+        return ours, raw, fds
 
-    def _hello(self, link: socket.socket) -> tuple[Listener, Responder] | None:
-        """The listener and its responder; None where the command's process says that it cannot be, or dies."""
-        raw, fds, _, _ = socket.recv_fds(link, launch.MESSAGE_BYTES_MAX, 1)
+    def _begin(self, raw: bytes, fds: list[int], refused: object) -> tuple[Listener, Responder] | None:
+        """The listener and its responder; None where the command's process said that it cannot be, or died."""
         if not fds:
             self._tell("failed", **(json.loads(raw) if raw else {"failed": "the command's process", "errno": 0}))
             return None
-        os.set_inheritable(fds[0], False)  # noqa: FBT003
         listener = Listener(fds[0])
         responder = self._job.respond(listener, {tuple(node): name for name, node in json.loads(raw)["nodes"].items()})
-        self._tell("started", pid=self._pid)
+        self._tell("started", pid=self._pid, refused=refused)
         self._await_front()
         return listener, responder
 
@@ -150,6 +155,7 @@ class Supervisor:
         poll = select.poll()
         poll.register(listener, select.POLLIN)
         poll.register(self._children, select.POLLIN)
+        poll.register(self._link, select.POLLIN)
         calls, children = listener.fileno(), self._children.fileno()
         is_used = True
         while (due_s := responder.tend()) is not None or is_used or self._pid or self._outbox.wants_room:
@@ -162,6 +168,7 @@ class Supervisor:
                 elif fd != calls:
                     poll.unregister(fd)
                     self._outbox.flush()
+                    self._hear_command()
                 elif event & select.POLLIN:
                     call = listener.receive()
                     if call is not None:
@@ -174,6 +181,15 @@ class Supervisor:
                 self._end(listener, responder, call, outcome)
             if self._sites is not None and self._sites.has_work and not poll.poll(0):
                 self._sites.settle()
+
+    def _hear_command(self) -> None:
+        """What the command's process has said of exec: nothing where that went well, for the socket closes then."""
+        if self._link.fileno() < 0 or not select.select([self._link], [], [], 0)[0]:
+            return
+        with self._link:
+            raw = self._link.recv(launch.MESSAGE_BYTES_MAX)
+        if raw:
+            self._tell("failed", **json.loads(raw))
 
     def _until_next_ms(self, due_s: float | None) -> float | None:
         """How long to wait for events: until the responder or a delayed answer is due, and a little more."""
@@ -205,7 +221,7 @@ class Supervisor:
         if outcome.passes:
             listener.let_pass(call)
         else:
-            listener.answer(call, outcome.number)
+            listener.answer(call, outcome.number, outcome.value)
         if allocation is not None and not is_told:
             self._tell_of(allocation)
 
@@ -248,6 +264,7 @@ class Supervisor:
         self._stops.heard(pid, status)
         if pid == self._pid and not os.WIFSTOPPED(status):
             self._pid = 0
+            self._hear_command()
             tallies = {heap: asdict(tally) for heap, tally in self._tallies.items()}
             self._tell("ended", status=status, lost=self._outbox.lost, heaps=tallies, stackless=self._allowance.refused)
 

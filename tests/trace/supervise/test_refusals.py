@@ -13,6 +13,7 @@ import pytest
 from heaptop.trace.supervise.libc import machine
 from heaptop.trace.supervise.refusal import CommandError, refused
 from tests.trace.supervise.conftest import TIMEOUT_S, Build, Runner
+from tests.trace.supervise.test_programs import WRONG
 
 UNSHARE = {"x86_64": 272, "aarch64": 97}[os.uname().machine]
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
@@ -34,10 +35,10 @@ def forbid(number: int, error: int) -> Callable[[], None]:
     return act
 
 
-def run_where(runner: Runner, number: int, error: int) -> "subprocess.CompletedProcess[str]":
+def run_where(runner: Runner, number: int, error: int, *command: str) -> "subprocess.CompletedProcess[str]":
     runner.run("-q", "--", "true")  # the emulator runs
     return subprocess.run(
-        **runner.arguments("--", "true"),
+        **runner.arguments("--", *(command or ("true",))),
         capture_output=True,
         check=False,
         timeout=TIMEOUT_S,
@@ -49,12 +50,31 @@ def run_where(runner: Runner, number: int, error: int) -> "subprocess.CompletedP
     ("error", "remedy"),
     [(errno.EPERM, "run as root, or allow user namespaces"), (errno.ENOSPC, "user.max_user_namespaces")],
 )
-def test_no_namespaces(runner: Runner, error: int, remedy: str) -> None:
-    done = run_where(runner, UNSHARE, error)
-    assert done.returncode == 3
-    assert done.stderr.startswith("heaptop: the command cannot be supervised here: a /dev of its own: E")
+def test_without_namespaces_opening_is_answered(runner: Runner, build: Build, error: int, remedy: str) -> None:
+    """The command has the host's /dev, and still every heap, by name and by listing; and it is said."""
+    client = build("client.c", "-O2", "-Wall", "-pthread")
+    script = f"cd /; {sys.executable} -c 'import os; print(sorted(os.listdir(\"/dev/dma_heap\")))'; exec {client} wrong"
+    done = run_where(runner, UNSHARE, error, "sh", "-c", script)
+    listed, *lines = done.stdout.splitlines()
+    assert listed == "['camera', 'reserved', 'system']"
+    assert {name: int(number) for name, number in map(str.split, lines)} == WRONG
+    assert "a /dev of its own: E" in done.stderr
     assert remedy in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert [name for name in os.listdir(runner.emulator) if name.startswith("nodes.")] == []
+
+
+def test_without_namespaces_there_is_no_other_heap(runner: Runner) -> None:
+    script = """
+import os
+for path in ("/dev/dma_heap/nowhere", "/dev/dma_heaps", "/dev/dma_heap/../null", "/dev//dma_heap/system"):
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+        print(0)
+    except OSError as error:
+        print(error.errno)
+"""
+    done = run_where(runner, UNSHARE, errno.EPERM, sys.executable, "-c", script)
+    assert done.stdout.split() == [str(number) for number in (errno.ENOENT, errno.ENOENT, 0, errno.ENOENT)]
 
 
 @pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS, errno.EBUSY])
