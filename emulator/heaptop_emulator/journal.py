@@ -9,13 +9,12 @@ disk): until then a restart knows less.
 
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from heaptop_emulator.folder import RuntimeFolder
+from heaptop_emulator.folder import RuntimeFolder, tell
 from heaptop_emulator.framework import Buffer, Record
 from heaptop_emulator.heap import Run
 
@@ -145,7 +144,7 @@ class Journal:
     def _fail(self, why: str) -> None:
         self.close()
         if not self._missed:
-            sys.stderr.write(f"{self._folder.path}/{FILE}: {why}: buffers would not survive a restart\n")
+            tell(f"{self._folder.path}/{FILE}: {why}: buffers would not survive a restart")
             self._missed = 1
 
 

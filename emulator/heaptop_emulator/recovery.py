@@ -5,14 +5,13 @@ they are, by the journal.
 import os
 import re
 import select
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from heaptop_emulator import journal, keeper
-from heaptop_emulator.folder import RuntimeFolder
+from heaptop_emulator.folder import RuntimeFolder, tell
 from heaptop_emulator.framework import FILE_PREFIX, Buffer, Framework, Record
 from heaptop_emulator.inotify import ReleaseWatcher
 from heaptop_emulator.journal import Header, Memory
@@ -60,7 +59,7 @@ def adopt(framework: Framework, found: Found) -> list[tuple[Buffer, int]]:
         try:
             adopted.append((framework.adopt(watch, record), record.pid))
         except ValueError as error:
-            sys.stderr.write(f"buffer {record.inode} of {record.heap} is not known any more: {error}\n")
+            tell(f"buffer {record.inode} of {record.heap} is not known any more: {error}")
     framework.go_on_from(found.serial)
     return adopted
 

@@ -121,7 +121,7 @@ def test_what_is_gone_takes_no_room_for_long(tmp_path: Path, monkeypatch: pytest
         books.close()
 
 
-def test_where_it_cannot_be_written_it_is_tried_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_it_cannot_be_written_it_is_tried_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(tmp_path) as folder:
         books = Journal(folder, HEADER)
@@ -132,7 +132,7 @@ def test_where_it_cannot_be_written_it_is_tried_again(tmp_path: Path, capsys: py
                 books.add(buffer(inode), 42)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        (said,) = capsys.readouterr().err.splitlines()
+        (said,) = capfd.readouterr().err.splitlines()
         assert said.endswith("buffers would not survive a restart")
         assert told(folder).keys() < set(range(1, 100))
         for inode in range(100, 2100):
