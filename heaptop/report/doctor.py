@@ -279,7 +279,7 @@ def _bpf(capture: Capture, probes: Probes) -> Check:
         detail = "no BTF tells"
     else:
         detail = "the kernel has it" if probes.bpf_iterator else "older than 6.16, or built without it"
-        if isinstance(capture.files.get("bpf/dmabuf_pages"), bytes):
+        if told is None and isinstance(capture.files.get("bpf/dmabuf_pages"), bytes):
             detail += "; the one over descriptors tells where buffers lie that are held by one"
     is_there = True if told is not None else probes.bpf_iterator
     is_read = isinstance(told, bytes) or (told is None and bool(probes.bpf_iterator) and _is_able(probes))
