@@ -182,7 +182,9 @@ def test_live_events_that_cannot_be_had() -> None:
 
 
 def test_places_without_the_iterator_are_told() -> None:
-    pages = {"bpf__dmabuf_pages": b""}
+    pages: dict[str, Raw] = {"bpf__dmabuf_pages": b""}
     older = replace(ROOT, bpf_iterator=False)
-    assert "over descriptors" in checks_of(capture_of(**pages), older)["BPF iterator"].detail
-    assert "over descriptors" not in checks_of(capture_of(**pages, bpf__dmabuf_iter=b""), ROOT)["BPF iterator"].detail
+    assert "over descriptors" in checks_of(capture_of((), **pages), older)["BPF iterator"].detail
+    assert (
+        "over descriptors" not in checks_of(capture_of((), **pages, bpf__dmabuf_iter=b""), ROOT)["BPF iterator"].detail
+    )
