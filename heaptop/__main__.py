@@ -1,10 +1,12 @@
 """`heaptop` and `python -m heaptop`."""
 
+import gc
 import sys
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
+    gc.disable()  # what is made while modules load, stays
     try:
         from heaptop.cli.main import main as run
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from heaptop.capture import Capture
-from heaptop.recording.moments import Break, Moment
+
+if TYPE_CHECKING:
+    from heaptop.recording.moments import Break, Moment
 
 
 @runtime_checkable
@@ -82,10 +84,10 @@ class Recorded(Timeline, Protocol):
     def index(self) -> int:
         """The moment that the next `capture()` gives."""
 
-    def told(self) -> Sequence[Moment]:
+    def told(self) -> "Sequence[Moment]":
         """What the recorder told of each moment, without opening it; empty where nothing."""
 
-    def breaks(self) -> Sequence[Break]:
+    def breaks(self) -> "Sequence[Break]":
         """Where time or the boot does not go on."""
 
     def first_seen(self, index: int) -> Mapping[int, float]:

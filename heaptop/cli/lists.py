@@ -1,5 +1,6 @@
 """The verbs that print a list: heaps, buffers, processes, cma. Once, or again and again with `--interval`."""
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -115,6 +116,7 @@ def _sights(backend: Backend, options: Options) -> Iterator[Sight]:
 def _recorded(backend: Recorded, first: int, interval_s: float | None) -> Iterator[Sight]:
     """The moment of a recording, or with an interval those from `first` on that are so far apart."""
     if interval_s is None:
+        gc.disable()  # nothing of one look is garbage before it is printed
         yield Sight(assemble(backend.capture()), backend.first_seen(first))
         return
     from heaptop.replay import ReplaySession

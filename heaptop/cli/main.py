@@ -1,5 +1,6 @@
 """Runs a verb and ends it well: errors as one line, signals and a closed stdout without a traceback."""
 
+import gc
 import os
 import signal
 import sys
@@ -55,7 +56,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(options: Options) -> int:
-    return verb_named(options.verb).load().run(options)
+    module = verb_named(options.verb).load()
+    gc.freeze()
+    gc.enable()
+    return module.run(options)
 
 
 def _prepare_stdout() -> None:

@@ -1,5 +1,7 @@
 """Opens the app. The first look begins here, in its thread, while Textual is still being imported."""
 
+import gc
+
 from heaptop.backend.base import Backend
 from heaptop.errors import Exit
 from heaptop.tui.poller import Poller
@@ -21,8 +23,11 @@ def run_app(
     poller = Poller(backend, interval_s)
     poller.start()
     try:
+        gc.disable()  # what is made while modules load, stays
         from heaptop.tui.app import HeaptopApp  # noqa: PLC0415 - a fifth of a second, in which the first scan runs
 
+        gc.freeze()
+        gc.enable()
         app = HeaptopApp(
             backend,
             note=note,
