@@ -100,8 +100,9 @@ def run(options: Options) -> int:
     """
     from heaptop.cli.run_report import Report
     from heaptop.trace.supervise import launch, observe
-    from heaptop.trace.supervise.front import Front
+    from heaptop.trace.supervise.front import Front, reserve_standard_fds
 
+    reserve_standard_fds()
     if launch.is_supervised():
         return _run_inside(options)
     heaps = observe.heaps_here()

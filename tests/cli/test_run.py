@@ -81,6 +81,17 @@ def test_stdin_environment_and_folder_are_passed_through(tmp_path: Path) -> None
     assert ended.stdout == f"in\n{tmp_path}\na b\n0\n"
 
 
+def test_closed_descriptors_stay_closed() -> None:
+    """Nothing of heaptop's takes their numbers, in the command or in the supervisor."""
+    script = f"exec {sys.executable} -m heaptop run -q -- {sys.executable} -c '{ALLOCATE}' system 5000 <&- 2>&-"
+    ended = subprocess.run(
+        ["sh", "-c", script.replace("sys.stdin.read()", "os.fstat(2)")], capture_output=True, text=True, check=False
+    )
+    pid, fd, _, size = map(int, ended.stdout.split())
+    assert (fd, size) == (2, 8192)
+    assert pid > 0
+
+
 def test_buffers_are_seen_and_go_with_the_command(folder: str) -> None:
     command = heaptop("--", sys.executable, "-c", ALLOCATE, "system", "5000")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

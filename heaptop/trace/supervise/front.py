@@ -143,6 +143,16 @@ class Front:
         return os.WEXITSTATUS(status)
 
 
+def reserve_standard_fds() -> None:
+    """Let nothing of heaptop's own be 0, 1 or 2 where they are closed: the supervisor puts /dev/null there later.
+
+    They are closed on exec: the command finds them as they were.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        continue
+    os.close(fd)
+
+
 def _with_signals(job: Job, blocked: frozenset[int]) -> Job:
     """The command begins with the signals blocked that were before."""
     fallback = None if job.fallback is None else replace(job.fallback, signals=blocked)
