@@ -5,18 +5,19 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 from heaptop.analysis.events import as_buffer
 from heaptop.assemble import assemble
+from heaptop.backend.base import Backend
 from heaptop.cli import values
 from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit, narrate
 from heaptop.cli.source import opened
-from heaptop.errors import Exit
+from heaptop.errors import Exit, UsageError
 from heaptop.model import Event, EventKind, Snapshot
 from heaptop.report import events as report
 from heaptop.report.text import note
@@ -35,7 +36,8 @@ MANUAL: Final = {
     "time that the call took; alloc_fail with the heap's errno; cma_fail with the reason (no run large enough, or "
     "pages pinned) and the area's map at that moment. A free is told of whoever dropped the last reference, which "
     "need not be the owner. Probes are taken away on the way out, even by SIGKILL. The end tells how many events "
-    "there were, how many were lost, and what watching cost. It needs root (or CAP_BPF and CAP_PERFMON), or the "
+    "there were, how many were lost, and what watching cost. With --stacks the call stack of each allocation, in any "
+    "process, is kept for heaptop sites and recordings meanwhile. It needs root (or CAP_BPF and CAP_PERFMON), or the "
     "emulator.",
 }
 
@@ -44,6 +46,7 @@ class Options(CommonOptions):
     """What was asked for."""
 
     duration: float | None = None
+    stacks: bool = False
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +57,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         type=values.duration,
         help="end after this time (default: when interrupted)",
+    )
+    parser.add_argument(
+        "--stacks", action="store_true", help="take note of where buffers are allocated, for heaptop sites elsewhere"
     )
 
 
@@ -68,11 +74,37 @@ def run(options: Options) -> int:
     options.readonly = False  # watching allocates nothing and writes to no device
     with opened(options) as backend:
         source = event_source(backend, options.root)
-        source.start()
-        try:
-            return _Stream(source, chosen, options, backend.source).run()
-        finally:
-            source.stop()
+        with _stacks(backend) if options.stacks else nullcontext():
+            source.start()
+            try:
+                return _Stream(source, chosen, options, backend.source).run()
+            finally:
+                source.stop()
+
+
+@contextmanager
+def _stacks(backend: Backend) -> Iterator[None]:
+    """Take note of the call stacks of all processes' allocations meanwhile."""
+    if backend.source != "kernel":
+        raise UsageError("--stacks", f"{backend.source} has none", "run the program with `heaptop run`")
+    from heaptop.trace.stack_samples import StackSamples
+
+    samples = StackSamples(_alive)
+    try:
+        yield
+    finally:
+        samples.close()
+        late = f", {samples.missed} came too late to be understood" if samples.missed else ""
+        lost = f", {samples.lost} lost" if samples.lost else ""
+        narrate(f"heaptop: {samples.taken} call stacks{late}{lost}")
+
+
+def _alive() -> frozenset[int]:
+    """Inodes of all live buffers."""
+    from heaptop.backend.kernel import KernelBackend
+
+    with closing(KernelBackend()) as backend:
+        return frozenset(buffer.inode for buffer in assemble(backend.capture()).buffers)
 
 
 def _compiled(text: str) -> "Filter":

@@ -102,6 +102,12 @@ def of_parked(spaces: Spaces, tid: int) -> Copy | None:
     return None if registers is None else _copied(space, tid, machine, registers)
 
 
+def of_sample(spaces: Spaces, pid: int, machine: Machine, registers: Registers, stack: bytes) -> Copy | None:
+    """A stack that perf copied, of a process as it is now; None where that is gone."""
+    space = spaces.of(pid)
+    return None if space is None else Copy(space, machine, registers, stack)
+
+
 def _copied(space: Space, tid: int, machine: Machine, registers: Registers) -> Copy:
     memory = Memory(tid)
     stack = memory.read(registers[machine.sp] or 0, space.stack_bytes)

@@ -10,6 +10,29 @@ _X86_64_ORDER: Final = (10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0, 16
 _I386_ORDER: Final = (6, 1, 2, 0, 15, 5, 3, 4, 12)
 _X86_64_WORDS, _I386_WORDS, _ARM64_WORDS = struct.Struct("<27Q"), struct.Struct("<17I"), struct.Struct("<34Q")
 
+PERF_REGISTERS: Final = {
+    "x86_64": (*range(9), *range(16, 24)),
+    "aarch64": tuple(range(33)),
+}
+"""The bits of perf's sample_regs_user that are asked for (asm/perf_regs.h): ax bx cx dx si di bp sp ip and r8 to r15;
+x0 to x30, sp and pc.
+"""
+_X86_64_OF_PERF: Final = (0, 3, 2, 1, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 8)
+"""Where among these each register is."""
+_I386_OF_PERF: Final = (0, 2, 3, 1, 7, 6, 4, 5, 8)
+_ABI_32: Final = 1
+
+
+def of_perf(name: str, abi: int, words: tuple[int, ...]) -> tuple[Machine, Registers] | None:
+    """The registers that perf sampled on a machine of this name; None where there are none, or of an unknown kind."""
+    if len(words) < len(PERF_REGISTERS.get(name, ())) or not words:
+        return None
+    if name == "aarch64":
+        return None if abi == _ABI_32 else (ARM64, list(words))
+    if abi == _ABI_32:
+        return I386, [words[at] for at in _I386_OF_PERF]
+    return X86_64, [words[at] for at in _X86_64_OF_PERF]
+
 
 def decode(text: bytes) -> tuple[Machine, Registers] | None:
     """NT_PRSTATUS of a 64-bit kernel: its size tells which machine the program is for. None for any other."""

@@ -39,7 +39,7 @@ class Rings:
 
     def __init__(self) -> None:
         self._held = contextlib.ExitStack()
-        self._rings = [_Ring(cpu) for cpu in _online()]
+        self._rings = [_Ring(cpu) for cpu in online()]
         for ring in self._rings:
             self._held.callback(ring.close)
         self._poll = select.poll()
@@ -129,7 +129,7 @@ class _Ring:
             self._pages = None
 
 
-def _online() -> list[int]:
+def online() -> list[int]:
     """The processors that are there, from `0-3,6`."""
     with open("/sys/devices/system/cpu/online", encoding="ascii") as file:
         parts = [part.partition("-") for part in file.read().strip().split(",")]

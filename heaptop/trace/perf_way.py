@@ -38,7 +38,7 @@ class PerfWay:
         held.callback(self._definitions.close)
         self._rings = Rings()
         held.callback(self._rings.close)  # before the definitions go: they cannot while they are watched
-        self._watch_frees_and_exports(self._find_layout())
+        self._watch_frees_and_exports(find_layout(self._definitions))
         self._watch_cma()
         self._watch_calls()
 
@@ -126,24 +126,25 @@ class PerfWay:
         if shown not in self.watched:
             self.watched.append(shown)
 
-    def _find_layout(self) -> Layout | None:
-        """By experiment, as `heaptop.trace.layout` has it."""
-        words = [f"{of}{n}=+{8 * n}($arg{number}):u64" for number, of in ((1, "i"), (2, "f")) for n in range(_WORDS)]
-        format_ = self._definitions.add("p", _LAYOUT, RELEASE, "inode=$arg1:u64", *words)
-        if format_ is None:
-            return None
-        rings = Rings()
-        try:
-            rings.watch(format_.id)
-            inodes = [open_and_close() for _ in range(PIPES)]
-            samples = rings.read(2 * SETTLE_S) + rings.read(2 * SETTLE_S)
-        finally:
-            rings.close()
-            self._definitions.remove(_LAYOUT)
-        seen = []
-        for sample in samples:
-            with contextlib.suppress(ParseError):
-                fields = MappingProxyType(format_.decode(sample.raw))
-                inode, file = ([int(fields[f"{of}{n}"]) for n in range(_WORDS)] for of in "if")
-                seen.append((int(fields["inode"]), inode, file))
-        return layout_of_words(seen, inodes)
+
+def find_layout(definitions: Definitions) -> Layout | None:
+    """By experiment, as `heaptop.trace.layout` has it."""
+    words = [f"{of}{n}=+{8 * n}($arg{number}):u64" for number, of in ((1, "i"), (2, "f")) for n in range(_WORDS)]
+    format_ = definitions.add("p", _LAYOUT, RELEASE, "inode=$arg1:u64", *words)
+    if format_ is None:
+        return None
+    rings = Rings()
+    try:
+        rings.watch(format_.id)
+        inodes = [open_and_close() for _ in range(PIPES)]
+        samples = rings.read(2 * SETTLE_S) + rings.read(2 * SETTLE_S)
+    finally:
+        rings.close()
+        definitions.remove(_LAYOUT)
+    seen = []
+    for sample in samples:
+        with contextlib.suppress(ParseError):
+            fields = MappingProxyType(format_.decode(sample.raw))
+            inode, file = ([int(fields[f"{of}{n}"]) for n in range(_WORDS)] for of in "if")
+            seen.append((int(fields["inode"]), inode, file))
+    return layout_of_words(seen, inodes)
