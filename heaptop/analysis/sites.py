@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.call_stack import CallStack, Frame, Location
 from heaptop.model import Buffer, Snapshot
@@ -266,6 +266,30 @@ def grouped(totals: Iterable[SiteTotal], name: Namer) -> Mapping[CallSite | None
     for total in totals:
         groups.setdefault(None if total.stack is None else call_site(total.stack, name), []).append(total)
     return {site: tuple(group) for site, group in groups.items()}
+
+
+class SiteShare(NamedTuple):
+    """A call site of some buffers: how many of them it allocated, and of how many bytes."""
+
+    site: CallSite
+    buffers: int
+    size_bytes: int
+
+
+def shares(buffers: Iterable[Buffer], name: Namer) -> tuple[SiteShare, ...]:
+    """The call sites of buffers, by bytes; without those whose allocation nobody watched."""
+    groups = grouped(by_stack(buffers), name)
+    found = [
+        SiteShare(site, sum(total.count for total in group), sum(total.size_bytes for total in group))
+        for site, group in groups.items()
+        if site is not None
+    ]
+    return tuple(sorted(found, key=lambda share: -share.size_bytes))
+
+
+def site_text(site: CallSite) -> str:
+    """`heap_alloc (heaplib.cc:9) for player::grab (player.cc:19)`."""
+    return shown(site.place) + ("" if site.caller is None else f" for {shown(site.caller)}")
 
 
 def abbreviated(location: Location, room: int) -> str:

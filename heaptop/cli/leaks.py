@@ -3,7 +3,8 @@
 import argparse
 import time
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from heaptop.analysis.orphans import Orphan, orphans
 from heaptop.analysis.suspects import Growth, Kind, Verdict
@@ -16,6 +17,9 @@ from heaptop.cli.source import opened
 from heaptop.errors import Exit
 from heaptop.model import Snapshot
 from heaptop.session import Session
+
+if TYPE_CHECKING:
+    from heaptop.analysis.sites import SiteShare
 
 FOR_S: Final = 20.0
 LOOKS_WANTED: Final = 40
@@ -101,12 +105,13 @@ class _Found(NamedTuple):
 def _print(found: _Found, options: Options) -> None:
     from heaptop.report import growth as report
 
+    sites = _call_sites(found.snapshot, found.verdicts)
     if options.json:
         from heaptop.report import json
 
-        emit(json.dumps(report.document(*found)))
+        emit(json.dumps(report.document(*found, sites=sites)))
         return
-    emit(report.text(found.snapshot, found.growth, found.verdicts, look_of(options)))
+    emit(report.text(found.snapshot, found.growth, found.verdicts, look_of(options), sites))
     emit(report.orphan_text(found.orphans))
     if found.allocated:
         narrate(f"heaptop: {found.allocated} buffers were allocated meanwhile, by the numbers of their inodes")
@@ -140,3 +145,19 @@ def _watch(session: Session, options: Options, received: Received) -> None:
             return
         received.wait(due - time.monotonic())
         session.refresh()
+
+
+def _call_sites(snapshot: Snapshot, verdicts: Sequence[Verdict]) -> "dict[int, Sequence[SiteShare]]":
+    """Where the buffers of each suspect were allocated, as far as it was watched."""
+    by_inode = {buffer.inode: buffer for buffer in snapshot.buffers if buffer.origin is not None}
+    if not by_inode:
+        return {}
+    from heaptop.analysis.sites import shares
+    from heaptop.symbols.symbolizer import Symbolizer
+
+    with closing(Symbolizer()) as symbolizer:
+        return {
+            number: shares([by_inode[inode] for inode in one.evidence.inodes if inode in by_inode], symbolizer.name)
+            for number, one in enumerate(verdicts)
+            if one.evidence is not None
+        }

@@ -1,21 +1,34 @@
 """Suspects and other classes as text and as JSON."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from heaptop.analysis.orphans import LetGo, Orphan
+from heaptop.analysis.sites import SiteShare, site_text
 from heaptop.analysis.suspects import Evidence, Growth, Kind, Verdict
 from heaptop.analysis.verdict_words import class_cells, dots, format_rate, lifetime_text, verdict_text
 from heaptop.model import UNNAMED, Snapshot
 from heaptop.report import json
 from heaptop.report.moment import timestamp
+from heaptop.report.sites import share
 from heaptop.report.table import DIM, YELLOW, Column, Look, Row, draw
 from heaptop.report.text import UNKNOWN, buffer_name, counted
 from heaptop.units import format_age, format_delta, format_size, printable
 
+SITES_SHOWN: Final = 3
+Sites = Mapping[int, Sequence[SiteShare]]
+"""The call sites of the buffers that a suspicion rests on, by the place of the verdict in their list."""
+
 
 def document(
-    snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict], orphans: Iterable[Orphan], allocated: int | None
+    snapshot: Snapshot,
+    growth: Growth,
+    verdicts: Iterable[Verdict],
+    orphans: Iterable[Orphan],
+    allocated: int | None,
+    *,
+    sites: Sites = MappingProxyType({}),
 ) -> json.Json:
     """What was watched, these verdicts of it and the orphans; the newest look tells source, time and gaps. `allocated`
     are the buffers that inode numbers tell of since the first look.
@@ -31,7 +44,11 @@ def document(
             "looks": growth.looks,
             "allocated": allocated,
         },
-        "suspects": [_suspect(one, wall) for one in chosen if one.kind is Kind.SUSPECT],
+        "suspects": [
+            _suspect(one, wall) | {"call_sites": [share(each) for each in sites.get(number, ())]}
+            for number, one in enumerate(chosen)
+            if one.kind is Kind.SUSPECT
+        ],
         "classes": [_class(one, wall) for one in chosen if one.kind is not Kind.SUSPECT],
         "orphans": [{**json.buffer_item(one.buffer, snapshot), "let_go": _let_go(one.let_go)} for one in orphans],
     }
@@ -145,7 +162,13 @@ def _orphan_line(one: Orphan) -> str:
     return f"? {buffer.inode} {size} {exporter} {buffer_name(buffer)}: {where}{told}"
 
 
-def text(snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict], look: Look) -> str:
+def text(
+    snapshot: Snapshot,
+    growth: Growth,
+    verdicts: Iterable[Verdict],
+    look: Look,
+    sites: Sites = MappingProxyType({}),
+) -> str:
     """A line for each suspect with its evidence below, then the other verdicts."""
     chosen = tuple(verdicts)
     suspects = [one for one in chosen if one.kind is Kind.SUSPECT]
@@ -154,7 +177,9 @@ def text(snapshot: Snapshot, growth: Growth, verdicts: Iterable[Verdict], look: 
     parts = [look.paint(title, DIM) + "\n"]
     if suspects:
         parts.append(draw(_SUSPECT_COLUMNS, [_suspect_row(one, look) for one in suspects], look))
-        parts += [f"\n{line}" for one in suspects for line in evidence_lines(one)]
+        for number, one in enumerate(chosen):
+            if one.kind is Kind.SUSPECT:
+                parts += [f"\n{line}" for line in (*evidence_lines(one), *site_lines(sites.get(number, ())))]
         parts.append("\n")
     others = [one for one in chosen if one.kind is not Kind.SUSPECT]
     if others:
@@ -196,6 +221,14 @@ def _suspect_row(verdict: Verdict, look: Look) -> Row:
 
 def _other_row(verdict: Verdict, growth: Growth) -> Row:
     return Row((*class_cells(verdict), str(verdict.count), verdict_text(verdict, growth)))
+
+
+def site_lines(sites: Sequence[SiteShare]) -> list[str]:
+    """Where the buffers of a suspect were allocated, the place of most bytes first."""
+    return [
+        printable(f"  allocated at: {site_text(each.site)}: {counted(each.buffers, 'buffer')}")
+        for each in sites[:SITES_SHOWN]
+    ]
 
 
 def evidence_lines(verdict: Verdict) -> list[str]:

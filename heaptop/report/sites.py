@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from heaptop.analysis.sites import CallSite, Namer, Of, SiteTotal, abbreviated, is_plumbing, places, where
+from heaptop.analysis.sites import CallSite, Namer, Of, SiteShare, SiteTotal, abbreviated, is_plumbing, places, where
 from heaptop.call_stack import CallStack, CodeFrame, Location
 from heaptop.model import Snapshot
 from heaptop.report.json import Json, head
@@ -124,6 +124,17 @@ def _total(total: SiteTotal, name: Namer) -> Json:
             }
             for frame in stack.frames
         ],
+    }
+
+
+def share(of: SiteShare) -> Json:
+    """A call site and what it allocated."""
+    caller = of.site.caller
+    return {
+        "site": _location(of.site.place),
+        "caller": None if caller is None else _location(caller),
+        "buffers": of.buffers,
+        "size_bytes": of.size_bytes,
     }
 
 

@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from heaptop import recording
 from heaptop.analysis.events import as_buffer
-from heaptop.analysis.sites import PeakKeeper
+from heaptop.analysis.sites import Of, PeakKeeper
 from heaptop.backend.base import Backend, ContentReader, FdAt, whole_capture
 from heaptop.errors import HeaptopError
 from heaptop.model import Buffer, Process, ProcessId
@@ -217,7 +217,8 @@ class HeaptopApp(TimekeepingApp):
             if inode is not None:
                 self.go_to_buffer(inode)
 
-        screen = SitesScreen(self.peak)
+        is_of_suspects = self.view is not None and self.view.title == "Leaks"
+        screen = SitesScreen(self.peak, Of.LEAKED if is_of_suspects else Of.LIVE)
         self.push_screen(screen, take)
         if self.update is not None:
             screen.tell(self.update)

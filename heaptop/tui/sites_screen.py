@@ -65,12 +65,13 @@ class SitesScreen(ModalScreen[int | None]):
     }
     """
 
-    def __init__(self, peak: PeakKeeper, symbolizer: Symbolizer | None = None) -> None:
+    def __init__(self, peak: PeakKeeper, of: Of = Of.LIVE) -> None:
+        """`of` are the buffers that are shown at first."""
         super().__init__()
         self._peak = peak
-        self._symbolizer = symbolizer or Symbolizer()
+        self._symbolizer = Symbolizer()
         self._update: Update | None = None
-        self._of, self._by, self._text, self._all_frames = Of.LIVE, By.BYTES, "", False
+        self._of, self._by, self._text, self._all_frames = of, By.BYTES, "", False
         self._drawn: _Wanted | None = None
         self._is_open = self._is_drawing = False
         self._samples: tuple[Sample, ...] = ()

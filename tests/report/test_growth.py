@@ -2,8 +2,12 @@
 
 import pytest
 
+from heaptop.analysis.sites import shares
 from heaptop.analysis.verdict_words import as_buffer, dots, format_rate, verdict_text
-from heaptop.report.growth import evidence_lines
+from heaptop.report.growth import document, evidence_lines, site_lines, text
+from heaptop.report.table import Look
+from tests.analysis.builders import snapshot
+from tests.analysis.test_sites import WHOLE, held, name, stack
 from tests.analysis.worlds import APP, CAMERA, World
 
 
@@ -48,3 +52,21 @@ def test_evidence_of_several_sizes_and_as_a_buffer() -> None:
     assert lines[-1].startswith("  sizes: 4.00 KiB, 8.00 KiB")
     buffer = as_buffer(suspect)
     assert (buffer.size_bytes, buffer.name, [holder.comm for holder in buffer.holders]) == (None, "log #", ["app"])
+
+
+def test_where_the_buffers_of_a_suspect_were_allocated() -> None:
+    world = World()
+    for _ in world.pass_(30):
+        world.new(4096, "log", [APP])
+    (suspect,) = world.suspects
+    found = shares([held(1, WHOLE), held(2, WHOLE), held(3, stack(5)), held(4, None)], name)
+    assert [(share.buffers, share.size_bytes) for share in found] == [(2, 8192), (1, 4096)]
+    assert site_lines(found) == [
+        "  allocated at: heap_alloc (heaplib.cc:9) for player::decode(int) (player.cc:22): 2 buffers",
+        "  allocated at: main (player.cc:40): 1 buffer",
+    ]
+    seen = snapshot()
+    assert "  allocated at: heap_alloc" in text(seen, world.growth, [suspect], Look(), {0: found})
+    sites = document(seen, world.growth, [suspect], (), None, sites={0: found})["suspects"]
+    assert isinstance(sites, list)
+    assert [share["buffers"] for share in sites[0]["call_sites"]] == [2, 1]
