@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from heaptop.backend.base import Recorded
 from heaptop.session import TREND_POINTS, Session, Update
@@ -36,4 +37,6 @@ class ReplaySession(Session):
         for step in range(first, index + 1):
             self._timeline.seek(step)
             self._shown = step
-            yield self.refresh()
+            update = self.refresh()
+            # Growth is judged now and then only; after a jump that would be of some moment on the way.
+            yield replace(update, growth=self.growth()) if step == index > first else update

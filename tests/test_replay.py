@@ -83,3 +83,11 @@ def test_a_mark_stays(live: tuple[Path, list[Update]]) -> None:
     *_, seen = session.go(20)
     assert seen.since_mark is not None
     assert (seen.since_mark.new, seen.since_mark.gone) == ((), ())
+
+
+def test_growth_is_that_of_the_moment(live: tuple[Path, list[Update]]) -> None:
+    path, _ = live
+    session = replayed(path)
+    for index in (150, 40, 199):
+        *_, seen = session.go(index)
+        assert seen.growth == session.growth()

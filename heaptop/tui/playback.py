@@ -25,10 +25,12 @@ class Stop:
 class Playback:
     """A position in a recording. `index` is the moment that is to be shown."""
 
-    def __init__(self, recording: Recorded, clock: Callable[[], float]) -> None:
-        """`clock` only rises, in seconds."""
+    def __init__(self, recording: Recorded, clock: Callable[[], float], index: int | None = None) -> None:
+        """`clock` only rises, in seconds. `index` is where to begin: not where the recording stands, which the poller
+        may be moving already.
+        """
         self.at: Sequence[float] = recording.moments()
-        self.index = recording.index
+        self.index = recording.index if index is None else index
         self.speed = 1.0
         told = recording.told()
         self.sizes: tuple[int | None, ...] = tuple(moment.size_bytes for moment in told)

@@ -139,6 +139,11 @@ class Poller:
             self._wake.notify()
 
     @property
+    def moment(self) -> int:
+        """The moment of a recording that was asked for last."""
+        return self._target
+
+    @property
     def is_seeking(self) -> bool:
         """Whether a moment that was asked for has not been shown yet."""
         return self._wanted or self._scan_began is not None

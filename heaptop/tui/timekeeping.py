@@ -33,7 +33,9 @@ class TimekeepingApp(ShellApp):
         """See ShellApp."""
         super().__init__(backend, **options)
         many = isinstance(backend, Recorded) and len(backend.moments()) > 1
-        self.playback = Playback(backend, time.monotonic) if many and isinstance(backend, Recorded) else None
+        self.playback = (
+            Playback(backend, time.monotonic, self.poller.moment) if many and isinstance(backend, Recorded) else None
+        )
         self.recorder: Recorder | None = None
         self._asked = -1 if self.playback is None else self.playback.index
 

@@ -11,6 +11,7 @@ from heaptop import recording
 from heaptop.backend.replay import ReplayBackend
 from heaptop.recording.series import Series
 from heaptop.tui.app import HeaptopApp
+from heaptop.tui.poller import Poller
 from heaptop.tui.widgets.dialogs import Ask
 from heaptop.tui.widgets.timeline import TimelineBar
 from tests.recording.phone import Phone
@@ -60,6 +61,18 @@ async def test_every_screen_at_every_kind_of_moment(app: HeaptopApp) -> None:
             app._show_moment()
             await until(pilot, lambda: shown_at(app) == LOOKS - 1)
         assert app.query_one("#views").size.height == 19
+
+
+async def test_the_first_look_may_be_under_way(folder: Path) -> None:
+    """It begins before there is an app, and goes through the moments that a trend is made of."""
+    backend = ReplayBackend(str(folder))
+    poller = Poller(backend, 1.0)
+    backend.seek(70)
+    app = HeaptopApp(backend, poller=poller)
+    async with app.run_test(size=SIZE) as pilot:
+        await ready(pilot)
+        assert app.playback is not None
+        assert app.playback.index == shown_at(app) == LOOKS - 1
 
 
 async def test_history_is_that_of_the_moment(app: HeaptopApp) -> None:
