@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """A row of bits in 64-bit words, with a summary that says which words are full, so that a search skips 64 of them."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
@@ -9,10 +10,12 @@ from libc.string cimport memcpy
 cdef extern from *:
     """
     #define trailing_zeros(word) ((unsigned)__builtin_ctzll(word))
+    #define highest_bit(word) (63 - (unsigned)__builtin_clzll(word))
     #define set_bits(word) ((unsigned)__builtin_popcountll(word))
     #define is_big_endian (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
     """
     unsigned trailing_zeros(uint64_t word) noexcept nogil
+    unsigned highest_bit(uint64_t word) noexcept nogil
     unsigned set_bits(uint64_t word) noexcept nogil
     bint is_big_endian
 
@@ -22,6 +25,7 @@ cdef enum:
 cdef uint64_t ALL = ~<uint64_t>0
 
 
+@cython.final
 cdef class Bits:
     """`size` bits, of which `count` are set; none at first."""
 
@@ -73,24 +77,81 @@ cdef class Bits:
             word = self.words[index]
         return min(end, (index << 6) + trailing_zeros(word))
 
-    cdef inline void put(self, uint64_t start, uint64_t count, bint value) noexcept nogil:
-        """Make `count` bits from start on this value, whatever they were."""
-        cdef uint64_t bit = start, end = start + count, here, mask, index, before
-        while bit < end:
-            here = min(end - bit, 64 - (bit & 63))
-            mask = (ALL >> (64 - here)) << (bit & 63)
-            index = bit >> 6
-            before = self.words[index]
+    cdef inline uint64_t before(self, uint64_t bit, uint64_t most) noexcept nogil:
+        """Clear bits right before `bit`, counted up to at least `most` where there are so many."""
+        cdef uint64_t index = bit >> 6, word, found = bit & 63
+        if found:
+            word = self.words[index] & ~(ALL << found)
+            if word:
+                return found - 1 - highest_bit(word)
+        while index and found < most:
+            index -= 1
+            word = self.words[index]
+            if word:
+                return found + 63 - highest_bit(word)
+            found += 64
+        return found
+
+    cdef inline void set_run(self, uint64_t start, uint64_t count) noexcept nogil:
+        """Set clear bits."""
+        cdef uint64_t index = start >> 6, last = (start + count - 1) >> 6
+        cdef uint64_t head = ALL << (start & 63), tail = ALL >> (63 - ((start + count - 1) & 63))
+        self.count += count
+        if index == last:
+            self.words[index] |= head & tail
+            self.note_full(index)
+            return
+        self.words[index] |= head
+        self.note_full(index)
+        self.words[last] |= tail
+        self.note_full(last)
+        for index in range(index + 1, last):
+            self.words[index] = ALL
+        self.mark_full(start, last, True)
+
+    cdef inline void clear_run(self, uint64_t start, uint64_t count) noexcept nogil:
+        """Clear set bits."""
+        cdef uint64_t index = start >> 6, last = (start + count - 1) >> 6
+        cdef uint64_t head = ALL << (start & 63), tail = ALL >> (63 - ((start + count - 1) & 63))
+        self.count -= count
+        self.full[index >> 6] &= ~(<uint64_t>1 << (index & 63))
+        self.full[last >> 6] &= ~(<uint64_t>1 << (last & 63))
+        if index == last:
+            self.words[index] &= ~(head & tail)
+            return
+        self.words[index] &= ~head
+        self.words[last] &= ~tail
+        for index in range(index + 1, last):
+            self.words[index] = 0
+        self.mark_full(start, last, False)
+
+    cdef inline void note_full(self, uint64_t index) noexcept nogil:
+        if self.words[index] == ALL:
+            self.full[index >> 6] |= <uint64_t>1 << (index & 63)
+
+    cdef inline void mark_full(self, uint64_t start, uint64_t last, bint value) noexcept nogil:
+        """Say of the words between that of bit `start` and word `last` whether they are full."""
+        cdef uint64_t index = (start >> 6) + 1, here, mask
+        while index < last:
+            here = min(last - index, 64 - (index & 63))
+            mask = (ALL >> (64 - here)) << (index & 63)
             if value:
-                self.words[index] = before | mask
-                self.count += set_bits(mask & ~before)
-                if before | mask == ALL:
-                    self.full[index >> 6] |= <uint64_t>1 << (index & 63)
+                self.full[index >> 6] |= mask
             else:
-                self.words[index] = before & ~mask
-                self.count -= set_bits(mask & before)
-                self.full[index >> 6] &= ~(<uint64_t>1 << (index & 63))
-            bit += here
+                self.full[index >> 6] &= ~mask
+            index += here
+
+    cdef void put(self, uint64_t start, uint64_t count, bint value) noexcept nogil:
+        """Make `count` bits from start on this value, whatever they were."""
+        cdef uint64_t were_set = self.set_between(start, start + count), were_clear = count - were_set
+        if count == 0:
+            return
+        if value:
+            self.set_run(start, count)
+            self.count -= were_set
+        else:
+            self.clear_run(start, count)
+            self.count += were_clear
 
     cdef uint64_t set_between(self, uint64_t start, uint64_t end) noexcept nogil:
         """How many bits from start on, before `end`, are set."""

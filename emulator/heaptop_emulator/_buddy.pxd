@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 cdef enum:
@@ -6,15 +7,20 @@ cdef enum:
     KINDS = 2                           # migratetypes: unmovable, movable
     COUNT_PAGES_MAX = (1 << 28) - 1     # page numbers are packed into 28 bits, of which the last stands for none
 
+cdef struct Link:
+    uint32_t following
+    uint32_t previous
 
+
+@cython.final
 cdef class Buddy:
     cdef readonly uint32_t count_pages
     cdef readonly uint32_t free_pages
-    cdef uint64_t *pages
+    cdef uint8_t *begins
+    cdef Link *links
     cdef uint8_t *kinds
     cdef uint32_t head[KINDS][ORDERS]
     cdef uint32_t counts[KINDS][ORDERS]
-    cdef uint32_t filled[KINDS]
     cdef uint32_t *scratch
     cdef size_t scratch_size
 
@@ -25,7 +31,11 @@ cdef class Buddy:
     cdef uint32_t steal(self, int order, int kind) noexcept nogil
     cdef bint is_mostly_alike(self, uint32_t pageblock, int kind) noexcept nogil
     cdef void move_free(self, uint32_t pageblock, int kind) noexcept nogil
+    cdef int smallest(self, int order, int kind) noexcept nogil
     cdef bint give_back(self, uint32_t page, int order) noexcept nogil
+    cdef void join(self, uint32_t page, int order) noexcept nogil
+    cdef void join_all(self, uint32_t page, uint32_t end) noexcept nogil
+    cdef Py_ssize_t take_some(self, uint64_t count, int order, int kind, Py_ssize_t taken) noexcept nogil
     cdef Py_ssize_t mark(self, uint32_t page, uint32_t count_pages) noexcept nogil
     cdef bint grow_scratch(self, size_t size) noexcept nogil
     cdef Py_ssize_t take_chunks(

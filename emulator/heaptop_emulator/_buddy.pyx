@@ -2,14 +2,12 @@
 """The page allocator of the emulated machine: binary buddies with the kernel's orders (mm/page_alloc.c, 6.10 on).
 
 Every pageblock has a kind (a migratetype): unmovable or movable. Free blocks of each kind and order are a doubly linked
-list. All that is known of a page is packed into 64 bits, so that a step of a list costs one cache line:
-
-    0-7     what begins here: nothing (0), a free block or an allocated one, with its order and kind
-    8-35    the next block of the list, 36-63 the one before (free blocks only)
-
-So a bad or second free is told from a good one.
+list. One byte a page says what begins there: nothing, a free block or an allocated one, with its order and kind, so a
+bad or second free is told from a good one. These bytes stand apart from the links, since a merge looks at buddies that
+mostly are not free: packed so densely they stay in the cache.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -27,16 +25,15 @@ cdef enum:
     UNMOVABLE = 0
     MOVABLE = 1
     PAGEBLOCK_PAGES = 1 << PAGEBLOCK_ORDER
-    # In the lowest byte of a page, beside order + 1:
+    # In the byte of a page, beside order + 1:
     ALLOCATED = 0x80
     OF_MOVABLE = 0x40           # an allocated block's own kind; of a free one, which list it is on
     BEGINS = 0x8f               # allocated or free, and the order
 
 cdef uint32_t NIL = (1 << 28) - 1
-cdef uint64_t NEXT = <uint64_t>NIL << 8
-cdef uint64_t PREVIOUS = <uint64_t>NIL << 36
 
 
+@cython.final
 cdef class Buddy:
     """Buddies over pages 0 to count_pages - 1. Blocks are named by their first page and order."""
 
@@ -49,9 +46,10 @@ cdef class Buddy:
         for kind in range(KINDS):
             for order in range(ORDERS):
                 self.head[kind][order] = NIL
-        self.pages = <uint64_t *>calloc(count_pages, sizeof(uint64_t))
+        self.begins = <uint8_t *>calloc(count_pages, 1)
+        self.links = <Link *>malloc(count_pages * sizeof(Link))
         self.kinds = <uint8_t *>malloc((count_pages >> PAGEBLOCK_ORDER) + 1)
-        if self.pages == NULL or self.kinds == NULL:
+        if self.begins == NULL or self.links == NULL or self.kinds == NULL:
             raise MemoryError
         memset(self.kinds, MOVABLE, (count_pages >> PAGEBLOCK_ORDER) + 1)  # as at boot (memmap_init)
         # From the end, so that the lowest block is the first of its list.
@@ -62,34 +60,36 @@ cdef class Buddy:
         self.free_pages = count_pages
 
     def __dealloc__(self):
-        free(self.pages)
+        free(self.begins)
+        free(self.links)
         free(self.kinds)
         free(self.scratch)
 
+    # A store of a byte may be one to anything, so that all of self is loaded anew: it comes last.
+
     cdef inline void push(self, uint32_t page, int order, int kind) noexcept nogil:
         cdef uint32_t first = self.head[kind][order]
-        cdef uint64_t begins = (OF_MOVABLE if kind else 0) | (order + 1)
-        self.pages[page] = begins | <uint64_t>first << 8 | PREVIOUS
+        cdef Link *links = self.links
+        links[page].following = first
+        links[page].previous = NIL
         if first != NIL:
-            self.pages[first] = (self.pages[first] & ~PREVIOUS) | <uint64_t>page << 36
+            links[first].previous = page
         self.head[kind][order] = page
-        self.filled[kind] |= 1u << order
         self.counts[kind][order] += 1
+        self.begins[page] = <uint8_t>((OF_MOVABLE if kind else 0) | (order + 1))
 
     cdef inline void unlink(self, uint32_t page, int order) noexcept nogil:
-        cdef uint64_t known = self.pages[page]
-        cdef uint32_t after = (known >> 8) & NIL, before = known >> 36
-        cdef int kind = MOVABLE if known & OF_MOVABLE else UNMOVABLE
+        cdef Link *links = self.links
+        cdef uint32_t after = links[page].following, before = links[page].previous
+        cdef int kind = MOVABLE if self.begins[page] & OF_MOVABLE else UNMOVABLE
         if before != NIL:
-            self.pages[before] = (self.pages[before] & ~NEXT) | <uint64_t>after << 8
+            links[before].following = after
         else:
             self.head[kind][order] = after
-            if after == NIL:
-                self.filled[kind] &= ~(1u << order)
         if after != NIL:
-            self.pages[after] = (self.pages[after] & ~PREVIOUS) | <uint64_t>before << 36
-        self.pages[page] = 0
+            links[after].previous = before
         self.counts[kind][order] -= 1
+        self.begins[page] = 0
 
     cdef inline void split(self, uint32_t page, int found, int order, int kind) noexcept nogil:
         """Free the upper halves of a block that is on no list, down to `order`."""
@@ -99,10 +99,9 @@ cdef class Buddy:
 
     cdef inline uint32_t take(self, int order, int kind) noexcept nogil:
         """A block, split off a larger one where need be; NIL where none is large enough."""
-        cdef uint32_t filled = self.filled[kind] >> order, page
-        cdef int found
-        if filled:
-            found = order + lowest_bit(filled)
+        cdef int found = self.smallest(order, kind)
+        cdef uint32_t page
+        if found < ORDERS:
             page = self.head[kind][found]
             self.unlink(page, found)
             self.split(page, found, order, kind)
@@ -110,9 +109,15 @@ cdef class Buddy:
             page = self.steal(order, kind)
             if page == NIL:
                 return NIL
-        self.pages[page] = ALLOCATED | (OF_MOVABLE if kind else 0) | (order + 1)
+        self.begins[page] = <uint8_t>(ALLOCATED | (OF_MOVABLE if kind else 0) | (order + 1))
         self.free_pages -= 1u << order
         return page
+
+    cdef inline int smallest(self, int order, int kind) noexcept nogil:
+        """The smallest order from this on that has a free block; ORDERS where none has."""
+        while order < ORDERS and self.head[kind][order] == NIL:
+            order += 1
+        return order
 
     cdef uint32_t steal(self, int order, int kind) noexcept nogil:
         """A block of the other kind: the largest, and where it may be with its whole pageblock, which then is of this
@@ -121,12 +126,14 @@ cdef class Buddy:
         cdef int other = 1 - kind, found, old
         cdef uint32_t page, pageblock
         cdef bint may_claim
-        if not self.filled[other] >> order:
-            return NIL
-        found = highest_bit(self.filled[other])
+        found = ORDERS - 1
+        while self.head[other][found] == NIL:
+            found -= 1
+            if found < order:
+                return NIL
         may_claim = kind == UNMOVABLE or found >= PAGEBLOCK_ORDER // 2
         if not may_claim:
-            found = order + lowest_bit(self.filled[other] >> order)
+            found = self.smallest(order, other)
         page = self.head[other][found]
         if found >= PAGEBLOCK_ORDER:
             self.unlink(page, found)
@@ -136,7 +143,7 @@ cdef class Buddy:
         pageblock = page & ~<uint32_t>(PAGEBLOCK_PAGES - 1)
         if may_claim and self.is_mostly_alike(pageblock, kind):
             self.move_free(pageblock, kind)
-            found = order + lowest_bit(self.filled[kind] >> order)
+            found = self.smallest(order, kind)
             page = self.head[kind][found]
             self.unlink(page, found)
             self.split(page, found, order, kind)
@@ -149,11 +156,11 @@ cdef class Buddy:
     cdef bint is_mostly_alike(self, uint32_t pageblock, int kind) noexcept nogil:
         """Whether half of a pageblock or more is free or of this kind. One cut off by the end of memory never is."""
         cdef uint32_t page = pageblock, end = pageblock + PAGEBLOCK_PAGES, alike = 0, size
-        cdef uint64_t known
+        cdef uint8_t known
         if end > self.count_pages:
             return False
         while page < end:
-            known = self.pages[page]
+            known = self.begins[page]
             size = 1u << ((known & 15) - 1)
             if not known & ALLOCATED or (known & OF_MOVABLE != 0) == (kind == MOVABLE):
                 alike += size
@@ -163,11 +170,11 @@ cdef class Buddy:
     cdef void move_free(self, uint32_t pageblock, int kind) noexcept nogil:
         """Make a pageblock one of this kind, and move its free blocks to that kind's lists."""
         cdef uint32_t page = pageblock
-        cdef uint64_t known
+        cdef uint8_t known
         cdef int order
         self.kinds[pageblock >> PAGEBLOCK_ORDER] = kind
         while page < pageblock + PAGEBLOCK_PAGES:
-            known = self.pages[page]
+            known = self.begins[page]
             order = <int>(known & 15) - 1
             if not known & ALLOCATED:
                 self.unlink(page, order)
@@ -176,16 +183,20 @@ cdef class Buddy:
 
     cdef inline bint give_back(self, uint32_t page, int order) noexcept nogil:
         """Free a block and join it with its free buddies; false if no such block is allocated."""
-        cdef uint32_t buddy
-        cdef int kind
-        if page >= self.count_pages or (self.pages[page] & BEGINS) != (ALLOCATED | (order + 1)):
+        if page >= self.count_pages or (self.begins[page] & BEGINS) != (ALLOCATED | (order + 1)):
             return False
-        self.pages[page] = 0
+        self.begins[page] = 0
+        self.join(page, order)
+        return True
+
+    cdef inline void join(self, uint32_t page, int order) noexcept nogil:
+        """Free a block that is marked as nothing, together with its free buddies."""
+        cdef uint32_t buddy
+        cdef int kind = self.kinds[page >> PAGEBLOCK_ORDER]
         self.free_pages += 1u << order
-        kind = self.kinds[page >> PAGEBLOCK_ORDER]
         while order < ORDERS - 1:
             buddy = page ^ (1u << order)
-            if buddy >= self.count_pages or (self.pages[buddy] & BEGINS) != order + 1:
+            if buddy >= self.count_pages or (self.begins[buddy] & BEGINS) != order + 1:
                 break
             self.unlink(buddy, order)
             if order >= PAGEBLOCK_ORDER:
@@ -193,7 +204,6 @@ cdef class Buddy:
             page &= buddy
             order += 1
         self.push(page, order, kind)
-        return True
 
     def allocate(self, int order, bint movable=False):
         """First page of a block of 2**order pages, or -1 where none is free."""
@@ -216,21 +226,16 @@ cdef class Buddy:
         An order that was not to be had, or is larger than what remains, is not tried again (system_heap.c,
         alloc_largest_available).
         """
-        cdef int tried = 0, order
-        cdef uint32_t page
-        cdef Py_ssize_t taken = 0
+        cdef int tried = 0
+        cdef Py_ssize_t taken = 0, more
         while count_pages and tried < orders_count:
-            order = orders[tried]
-            page = self.take(order, kind) if (1u << order) <= count_pages else NIL
-            if page == NIL:
+            more = 0
+            if (1u << orders[tried]) <= count_pages:
+                more = self.take_some(count_pages >> orders[tried], orders[tried], kind, taken)
+            if more == 0:
                 tried += 1
-                continue
-            if taken == self.scratch_size and not self.grow_scratch(<size_t>taken + 1):
-                self.give_back(page, order)
-                break
-            self.scratch[taken] = page << 4 | <uint32_t>order
-            taken += 1
-            count_pages -= 1u << order
+            taken += more
+            count_pages -= <uint64_t>more << orders[tried]
         if not count_pages:
             return taken
         while taken:
@@ -238,13 +243,72 @@ cdef class Buddy:
             self.give_back(self.scratch[taken] >> 4, self.scratch[taken] & 15)
         return -1
 
+    cdef inline Py_ssize_t take_some(self, uint64_t count, int order, int kind, Py_ssize_t taken) noexcept nogil:
+        """One or more blocks, at most `count`, behind the `taken` ones in `scratch`; how many, 0 where there are none.
+
+        They are cut from one larger block at once. Where they lie, and what is left, is as if they were taken one by
+        one: whatever the first leaves of the larger block is smaller than any other, and so is cut next.
+        """
+        cdef int found = self.smallest(order, kind)
+        cdef uint32_t page, end, at
+        cdef uint8_t *begins
+        cdef uint32_t *scratch
+        cdef uint8_t mark = <uint8_t>(ALLOCATED | (OF_MOVABLE if kind else 0) | (order + 1))
+        cdef Py_ssize_t index, cut
+        if found == ORDERS:
+            if not self.grow_scratch(<size_t>taken + 1):
+                return 0
+            page = self.take(order, kind)
+            self.scratch[taken] = page << 4 | <uint32_t>order
+            return 0 if page == NIL else 1
+        cut = <Py_ssize_t>min(count, <uint64_t>1 << (found - order))
+        if <size_t>(taken + cut) > self.scratch_size and not self.grow_scratch(<size_t>(taken + cut)):
+            return 0
+        page = self.head[kind][found]
+        self.unlink(page, found)
+        end = page + (1u << found)
+        at = page
+        begins, scratch = self.begins, self.scratch
+        for index in range(taken, taken + cut):
+            begins[at] = mark
+            scratch[index] = at << 4 | <uint32_t>order
+            at += 1u << order
+        self.free_pages -= at - page
+        while at < end:
+            found = lowest_bit(at)
+            self.push(at, found, kind)
+            at += 1u << found
+        return cut
+
     cdef Py_ssize_t give_back_chunks(self, const uint32_t *words, Py_ssize_t count) noexcept nogil:
-        """Give packed blocks back. Index of the first that is not allocated, or `count`."""
+        """Give packed blocks back. Index of the first that is not allocated, or `count`.
+
+        Neighbours are freed as the blocks that they make up, as they would be once the last of them is.
+        """
         cdef Py_ssize_t index
+        cdef uint32_t page, start = 0, end = 0, count_pages = self.count_pages
+        cdef uint8_t *begins = self.begins
+        cdef int order
         for index in range(count):
-            if (words[index] & 15) >= ORDERS or not self.give_back(words[index] >> 4, words[index] & 15):
+            page, order = words[index] >> 4, words[index] & 15
+            if order >= ORDERS or page >= count_pages or (begins[page] & BEGINS) != (ALLOCATED | (order + 1)):
+                self.join_all(start, end)
                 return index
+            begins[page] = 0
+            if page != end:
+                self.join_all(start, end)
+                start = page
+            end = page + (1u << order)
+        self.join_all(start, end)
         return count
+
+    cdef inline void join_all(self, uint32_t page, uint32_t end) noexcept nogil:
+        """Free pages that are marked as nothing."""
+        cdef int order
+        while page < end:
+            order = min(lowest_bit(page | 1u << PAGEBLOCK_ORDER), highest_bit(end - page))
+            self.join(page, order)
+            page += 1u << order
 
     def allocate_chunks(
         self, uint64_t count_pages, tuple orders, uint64_t keep_free_pages=0, bint movable=False
@@ -268,35 +332,6 @@ cdef class Buddy:
             taken = self.take_chunks(count_pages, wanted, orders_count, kind)
         return None if taken < 0 else self.packed(taken)
 
-    def allocate_contiguous(self, uint32_t count_pages):
-        """One run of count_pages, cut from the smallest block that holds it; None where there is none.
-
-        What is left of the block is free again at once (ion_system_heap.c: split_page, __free_page of the tail).
-        Packed as allocate_chunks has it.
-        """
-        cdef int order = 0
-        cdef uint32_t page, end, rest
-        cdef Py_ssize_t taken
-        if count_pages == 0:
-            raise ValueError("no pages asked for")
-        while order < ORDERS and 1u << order < count_pages:
-            order += 1
-        page = self.take(order, UNMOVABLE) if order < ORDERS else NIL
-        if page == NIL:
-            return None
-        if not self.grow_scratch(ORDERS):
-            self.give_back(page, order)
-            raise MemoryError
-        taken = self.mark(page, count_pages)
-        rest = page + count_pages
-        end = page + (1u << order)
-        while rest < end:
-            order = lowest_bit(rest)
-            self.pages[rest] = ALLOCATED | (order + 1)
-            self.give_back(rest, order)
-            rest += 1u << order
-        return self.packed(taken)
-
     cdef Py_ssize_t mark(self, uint32_t page, uint32_t count_pages) noexcept nogil:
         """Say of pages that are on no list that they are allocated, as the largest blocks that can be; these are in
         `scratch`, which has room for them.
@@ -306,7 +341,7 @@ cdef class Buddy:
         cdef Py_ssize_t marked = 0
         while page < end:
             order = min(lowest_bit(page | 1u << (ORDERS - 1)), highest_bit(end - page))
-            self.pages[page] = ALLOCATED | (order + 1)
+            self.begins[page] = <uint8_t>(ALLOCATED | (order + 1))
             self.scratch[marked] = page << 4 | <uint32_t>order
             marked += 1
             page += 1u << order
@@ -321,24 +356,6 @@ cdef class Buddy:
             index = self.give_back_chunks(words, count)
         if index < count:
             raise ValueError(f"page {words[index] >> 4} begins no allocated block of order {words[index] & 15}")
-
-    def free_heads(self, bytes chunks):
-        """Free the first page of each block alone; the others stay allocated for good. ValueError as free_chunks."""
-        cdef const uint8_t *raw = chunks
-        cdef const uint32_t *words = <const uint32_t *>raw
-        cdef Py_ssize_t index
-        cdef uint32_t page
-        cdef int order, part
-        cdef uint64_t of_movable
-        for index in range(len(chunks) // <Py_ssize_t>sizeof(uint32_t)):
-            page, order = words[index] >> 4, words[index] & 15
-            if page >= self.count_pages or (self.pages[page] & BEGINS) != (ALLOCATED | (order + 1)):
-                raise ValueError(f"page {page} begins no allocated block of order {order}")
-            of_movable = self.pages[page] & OF_MOVABLE
-            for part in range(order):
-                self.pages[page + (1u << part)] = ALLOCATED | of_movable | (part + 1)
-            self.pages[page] = ALLOCATED | of_movable | 1
-            self.give_back(page, 0)
 
     cdef bytes packed(self, Py_ssize_t count):
         return PyBytes_FromStringAndSize(<char *>self.scratch, sizeof(uint32_t) * count)

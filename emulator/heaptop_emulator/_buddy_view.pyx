@@ -49,7 +49,7 @@ def bitmap(Buddy buddy not None):
                         memset(bits + (page >> 3), 0, 1u << (order - 3))
                     else:
                         bits[page >> 3] &= <uint8_t>~(((1u << (1u << order)) - 1) << (page & 7))
-                    page = (buddy.pages[page] >> 8) & NIL
+                    page = buddy.links[page].following
     return answer
 
 
@@ -58,8 +58,8 @@ def max_free_run(Buddy buddy not None):
     cdef uint32_t page = 0, run = 0, longest = 0, size
     with nogil:
         while page < buddy.count_pages:
-            size = 1u << ((buddy.pages[page] & 15) - 1)
-            run = 0 if buddy.pages[page] & ALLOCATED else run + size
+            size = 1u << ((buddy.begins[page] & 15) - 1)
+            run = 0 if buddy.begins[page] & ALLOCATED else run + size
             longest = max(longest, run)
             page += size
     return longest

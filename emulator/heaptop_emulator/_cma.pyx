@@ -4,16 +4,25 @@
 One bit stands for 2**order_per_bit pages, 1 = allocated.
 """
 
+cimport cython
 from libc.stdint cimport uint64_t
 
 from heaptop_emulator._bits cimport Bits
 
+cdef extern from *:
+    """
+    #define highest_bit(word) (63 - (int)__builtin_clzll(word))
+    """
+    int highest_bit(uint64_t word) noexcept nogil
+
 cdef enum:
     ORDER_MAX = 31  # of a bit, and of an alignment
+    LENGTH_MAX = 1 << (CLASSES - 1)
 
 cdef uint64_t NONE = ~<uint64_t>0
 
 
+@cython.final
 cdef class CmaBitmap:
     """One range of count_pages from base_pfn on. Places in it are bit numbers."""
 
@@ -27,33 +36,55 @@ cdef class CmaBitmap:
         self.order_per_bit = order_per_bit
         self.bits = Bits(count_pages >> order_per_bit)
 
+    # hints[n]: no run of 2**n clear bits or more begins before this bit. Taking bits leaves that true.
+
     cdef inline uint64_t bits_of(self, uint64_t count_pages) noexcept nogil:
         """Pages as bits, rounded up (cma_bitmap_pages_to_bits)."""
         return (count_pages + (<uint64_t>1 << self.order_per_bit) - 1) >> self.order_per_bit
 
     cdef uint64_t take(self, uint64_t count_pages, int align_order, uint64_t start) noexcept nogil:
-        """As allocate, of 1 to self.count_pages pages; NONE where there is no room."""
-        cdef uint64_t mask = 0, offset, count = self.bits_of(count_pages), bit = start, taken
+        """As allocate, of 1 to self.count_pages pages; NONE where there is no room.
+
+        It begins where no run that is shorter than the request's class ends the search sooner (`hints`), which is
+        where the kernel, which begins at `start`, would get to.
+        """
+        cdef uint64_t mask = 0, offset, count = self.bits_of(count_pages), first, bit, taken, hint = NONE
+        cdef int size_class = class_of(count)
+        cdef uint64_t least = <uint64_t>1 << size_class
         if align_order > self.order_per_bit:
             mask = (<uint64_t>1 << (align_order - self.order_per_bit)) - 1
         offset = (self.base_pfn & ((<uint64_t>1 << align_order) - 1)) >> self.order_per_bit
+        bit = max(start, self.hints[size_class])
         while True:
-            bit = self.bits.next_clear(bit)
-            bit = ((bit + offset + mask) & ~mask) - offset
+            first = self.bits.next_clear(bit)
+            bit = ((first + offset + mask) & ~mask) - offset
             if bit + count > self.bits.size:
-                return NONE
+                taken = NONE
+                break
             taken = self.bits.next_set(bit, bit + count)
+            if hint == NONE and taken - first >= least:
+                hint = first
             if taken == bit + count:
-                self.bits.put(bit, count, True)
-                return bit
+                break
             bit = taken + 1
+        if start <= self.hints[size_class]:
+            self.hints[size_class] = min(hint, first)
+        if taken == NONE:
+            return NONE
+        self.bits.set_run(bit, count)
+        return bit
 
     cdef bint give_back(self, uint64_t bit, uint64_t count_pages) noexcept nogil:
         """Clear a run of 1 to self.count_pages pages; false, and nothing done, where it is not all allocated."""
-        cdef uint64_t count = self.bits_of(count_pages)
-        if bit > self.bits.size - count or self.bits.set_between(bit, bit + count) != count:
+        cdef uint64_t count = self.bits_of(count_pages), first, length
+        cdef int size_class
+        if bit > self.bits.size - count or self.bits.next_clear(bit) < bit + count:
             return False
-        self.bits.put(bit, count, False)
+        self.bits.clear_run(bit, count)
+        first = bit - self.bits.before(bit, LENGTH_MAX)
+        length = min(self.bits.next_set(bit + count, min(self.bits.size, bit + count + LENGTH_MAX)) - first, LENGTH_MAX)
+        for size_class in range(class_of(length) + 1):
+            self.hints[size_class] = min(self.hints[size_class], first)
         return True
 
     def allocate(self, uint64_t count_pages, int align_order, uint64_t start_bit=0):
@@ -108,3 +139,8 @@ cdef class CmaBitmap:
     def bitmap(self):
         """The bits, bit 0 of byte 0 first; padded with 0 to whole 64-bit words."""
         return self.bits.to_bytes()
+
+
+cdef inline int class_of(uint64_t count) noexcept nogil:
+    """Requests of 2**n to 2**(n+1) - 1 bits are of one class; the last has all larger ones."""
+    return min(highest_bit(count), CLASSES - 1)

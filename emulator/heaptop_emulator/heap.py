@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
-from heaptop_emulator._claim import claim
+from heaptop_emulator._runs import claim, free_heads
 from heaptop_emulator.cma_area import CmaArea
 from heaptop_emulator.machine import SYSTEM_ORDERS, Machine
 
@@ -106,7 +106,7 @@ class BlockPages:
 def lose(machine: Machine, chunks: bytes) -> None:
     """Free as RFC v4 does: it frees each page of a compound page alone, so that only the first comes back."""
     before = machine.buddy.free_pages
-    machine.buddy.free_heads(chunks)
+    free_heads(machine.buddy, chunks)
     freed = machine.buddy.free_pages - before
     machine.lost_pages += sum(1 << (word & 15) for word in memoryview(chunks).cast("I")) - freed
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from heaptop_emulator._cma import CmaBitmap
+from heaptop_emulator._runs import allocate_contiguous
 from heaptop_emulator.heap import BlockPages, CmaHeap, Heap, NoPagesError, Pages, Run, SystemHeap, claim_blocks
 from heaptop_emulator.layout import MAX_ORDER, HeapLayout
 from heaptop_emulator.machine import Machine
@@ -48,7 +49,7 @@ class SystemContigHeap:
             raise NoPagesError
         if not self.machine.reclaim(1 << (count_pages - 1).bit_length()):
             raise NoPagesError
-        chunks = self.machine.buddy.allocate_contiguous(count_pages)
+        chunks = allocate_contiguous(self.machine.buddy, count_pages)
         if chunks is None:
             raise NoPagesError
         return ContigPages(self.machine, chunks)

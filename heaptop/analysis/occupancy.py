@@ -13,6 +13,11 @@ from typing import Final, NamedTuple
 
 from heaptop.model import CmaArea, CmaRange
 
+try:
+    from heaptop.analysis import _cells
+except ImportError:  # a device without the compiled part
+    _cells = None  # type: ignore[assignment]
+
 CMA_ALIGNMENT_ORDER: Final = 8
 """The CMA heap aligns to at most this order: CONFIG_CMA_ALIGNMENT's default (kernel/dma/Kconfig), 1 MiB of 4 KiB."""
 
@@ -76,10 +81,14 @@ def cell_edges(start_bit: int, count_bits: int, cell_count: int) -> tuple[int, .
     return tuple(start_bit + index * count_bits // cell_count for index in range(cell_count + 1))
 
 
-def cells(bitmap: bytes, start_bit: int, count_bits: int, cell_count: int) -> tuple[int, ...]:
+def plain_cells(bitmap: bytes, start_bit: int, count_bits: int, cell_count: int) -> tuple[int, ...]:
     """Used bits of each cell, where `cell_edges` cuts `count_bits` from `start_bit` on into `cell_count` cells."""
     edges = cell_edges(start_bit, count_bits, cell_count)
     return tuple(_used_between(bitmap, first, end) for first, end in pairwise(edges))
+
+
+cells = plain_cells if _cells is None else _cells.cells
+"""The same, by the compiled part where it is there: a map of a million pages is drawn in each look."""
 
 
 def free_runs_by_order(area_range: CmaRange, order_per_bit: int) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """The compiled buddy allocator equals its naive twin, step by step, and refuses what is no block."""
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from heaptop_emulator._buddy import Buddy
 from heaptop_emulator._buddy_view import bitmap, free_counts, max_free_run, pageblock_counts
-from heaptop_emulator._claim import claim
+from heaptop_emulator._runs import allocate_contiguous, claim, free_heads
 from heaptop_emulator.machine import SYSTEM_ORDERS
 from tests.emulator.twins import MOVABLE, UNMOVABLE, NaiveBuddy, longest_free, packed
 
@@ -49,7 +51,7 @@ class BuddyMachine(RuleBasedStateMachine):
 
     @rule(target=buffers, count=st.integers(1, 1100))
     def allocate_contiguous(self, count: int) -> object:
-        chunks = self.buddy.allocate_contiguous(count)
+        chunks = allocate_contiguous(self.buddy, count)
         assert blocks_of(chunks) == self.twin.allocate_contiguous(count)
         return multiple() if chunks is None else chunks
 
@@ -73,7 +75,7 @@ class BuddyMachine(RuleBasedStateMachine):
 
     @rule(chunks=consumes(buffers))
     def free_heads(self, chunks: bytes) -> None:
-        self.buddy.free_heads(chunks)
+        free_heads(self.buddy, chunks)
         self.twin.free_heads(blocks_of(chunks) or [])
 
     @invariant()
@@ -149,7 +151,7 @@ def test_a_second_free_is_refused() -> None:
     chunks = buddy.allocate_chunks(273, SYSTEM_ORDERS)
     assert chunks is not None
     buddy.free_chunks(chunks)
-    for free in (buddy.free_chunks, buddy.free_heads):
+    for free in (buddy.free_chunks, partial(free_heads, buddy)):
         with pytest.raises(ValueError, match="no allocated block"):
             free(chunks)
     assert buddy.free_pages == 1024
@@ -194,7 +196,7 @@ def test_heads_alone_are_freed() -> None:
     buddy = Buddy(1024)
     chunks = buddy.allocate_chunks(256 + 16 + 3, SYSTEM_ORDERS)
     assert chunks is not None
-    buddy.free_heads(chunks)
+    free_heads(buddy, chunks)
     assert buddy.free_pages == 1024 - 255 - 15
     with pytest.raises(ValueError, match="no allocated block"):
         buddy.free_chunks(chunks)
@@ -220,11 +222,11 @@ def test_inputs_are_checked() -> None:
     with pytest.raises(ValueError, match="orders"):
         Buddy(16).allocate_chunks(1, ())
     with pytest.raises(ValueError, match="no pages"):
-        Buddy(16).allocate_contiguous(0)
+        allocate_contiguous(Buddy(16), 0)
     assert Buddy(16).allocate_chunks((1 << 64) - 1, SYSTEM_ORDERS) is None
     assert Buddy(16).allocate_chunks(1, SYSTEM_ORDERS, (1 << 64) - 1) is None
-    assert Buddy(4096).allocate_contiguous(1025) is None
-    assert Buddy(4096).allocate_contiguous((1 << 32) - 1) is None
+    assert allocate_contiguous(Buddy(4096), 1025) is None
+    assert allocate_contiguous(Buddy(4096), (1 << 32) - 1) is None
     for page, count_pages in ((0, 0), (16, 1), (0, 17), (15, 2), (1 << 31, 1), (0, (1 << 32) - 1)):
         with pytest.raises(ValueError, match="not in memory"):
             claim(Buddy(16), page, count_pages)

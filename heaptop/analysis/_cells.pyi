@@ -1,0 +1,3 @@
+# Documented in _cells.pyx.
+
+def cells(bitmap: bytes, start_bit: int, count_bits: int, cell_count: int) -> tuple[int, ...]: ...
