@@ -42,41 +42,6 @@ cdef class Bits:
         free(self.words)
         free(self.full)
 
-    cdef inline uint64_t next_clear(self, uint64_t start) noexcept nogil:
-        """First clear bit from start on; `size` where there is none."""
-        cdef uint64_t index = start >> 6, last = (self.size - 1) >> 6, above, word
-        if start >= self.size:
-            return self.size
-        word = ~self.words[index] & (ALL << (start & 63))
-        if word == 0:
-            if index == last:
-                return self.size
-            index += 1
-            above = ~self.full[index >> 6] & (ALL << (index & 63))
-            while above == 0:
-                index = ((index >> 6) + 1) << 6
-                if index > last:
-                    return self.size
-                above = ~self.full[index >> 6]
-            index = (index & ~<uint64_t>63) + trailing_zeros(above)
-            if index > last:
-                return self.size
-            word = ~self.words[index]
-        return min(self.size, (index << 6) + trailing_zeros(word))
-
-    cdef inline uint64_t next_set(self, uint64_t start, uint64_t end) noexcept nogil:
-        """First set bit from start on, before `end`; `end` where there is none."""
-        cdef uint64_t index = start >> 6, word
-        if start >= end:
-            return end
-        word = self.words[index] & (ALL << (start & 63))
-        while word == 0:
-            index += 1
-            if index << 6 >= end:
-                return end
-            word = self.words[index]
-        return min(end, (index << 6) + trailing_zeros(word))
-
     cdef inline uint64_t before(self, uint64_t bit, uint64_t most) noexcept nogil:
         """Clear bits right before `bit`, counted up to at least `most` where there are so many."""
         cdef uint64_t index = bit >> 6, word, found = bit & 63

@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 from heaptop_emulator._bits cimport Bits
 
 cdef enum:
-    CLASSES = 16    # of sizes, by the order of bits
+    CLASSES = 14    # of sizes, by the order of bits
 
 
 @cython.final

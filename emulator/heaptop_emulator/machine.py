@@ -1,8 +1,8 @@
 """The emulated machine's memory: one zone of RAM, with CMA areas and heaps' own memory carved from its end."""
 
 from heaptop_emulator._buddy import Buddy
-from heaptop_emulator._runs import claim
 from heaptop_emulator._cma import CmaBitmap
+from heaptop_emulator._runs import claim
 from heaptop_emulator.cma_area import CmaArea, CmaRange
 from heaptop_emulator.layout import MAX_ORDER, SIZED_KINDS, AreaLayout, HeapLayout, Layout
 from heaptop_emulator.pools import PagePools

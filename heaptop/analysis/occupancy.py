@@ -5,18 +5,13 @@ a million bits, so bits are searched as text of `0` and `1` with the C speed of 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import sub
 from typing import Final, NamedTuple
 
 from heaptop.model import CmaArea, CmaRange
-
-try:
-    from heaptop.analysis import _cells
-except ImportError:  # a device without the compiled part
-    _cells = None  # type: ignore[assignment]
 
 CMA_ALIGNMENT_ORDER: Final = 8
 """The CMA heap aligns to at most this order: CONFIG_CMA_ALIGNMENT's default (kernel/dma/Kconfig), 1 MiB of 4 KiB."""
@@ -87,8 +82,17 @@ def plain_cells(bitmap: bytes, start_bit: int, count_bits: int, cell_count: int)
     return tuple(_used_between(bitmap, first, end) for first, end in pairwise(edges))
 
 
-cells = plain_cells if _cells is None else _cells.cells
-"""The same, by the compiled part where it is there: a map of a million pages is drawn in each look."""
+def _fastest_cells() -> Callable[[bytes, int, int, int], tuple[int, ...]]:
+    """By the compiled part, where this device has it."""
+    try:
+        from heaptop.analysis._cells import cells as compiled  # noqa: PLC0415
+    except ImportError:
+        return plain_cells
+    return compiled
+
+
+cells: Final = _fastest_cells()
+"""As plain_cells: a map of a million pages is drawn with every look."""
 
 
 def free_runs_by_order(area_range: CmaRange, order_per_bit: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heaptop.analysis._cells import cells as compiled
 from heaptop.analysis.occupancy import (
     Run,
     cell_edges,
@@ -16,6 +17,7 @@ from heaptop.analysis.occupancy import (
     fitting_runs,
     free_runs_by_order,
     heap_align_order,
+    plain_cells,
     run_at,
     runs,
     used_bits,
@@ -166,3 +168,8 @@ def test_a_million_bits_cost_little() -> None:
     assert time.process_time() - began < 3
     assert runs(b"", 0) == ()
     assert runs(b"\x01", 16) == (Run(0, 1, used=True), Run(1, 15, used=False))
+
+
+@given(st.binary(max_size=200), st.integers(0, 1500), st.integers(0, 2000), st.integers(1, 300))
+def test_the_compiled_cells_are_the_plain_ones(bitmap: bytes, start: int, count: int, cell_count: int) -> None:
+    assert compiled(bitmap, start, count, cell_count) == plain_cells(bitmap, start, count, cell_count)

@@ -25,6 +25,7 @@ SECTIONS: Final[dict[str, str]] = {
     "peers": "tools.bench.peers",
     "startup": "tools.bench.startup",
     "run": "tools.bench.run",
+    "allocators": "tools.bench.allocators",
 }
 """Modules by the name that BENCH takes."""
 

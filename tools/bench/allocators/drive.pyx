@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The loops of reference.c over the emulator's own allocators, with the same random numbers, so that both do the same."""
+"""The loops of reference.c over the emulator's own allocators, with the same random numbers: both do the same."""
 
 import time
 
@@ -67,17 +67,17 @@ def drive_buddy(Buddy buddy not None, double percent, uint32_t count):
     """CPU seconds of so many steps, and the checksum of reference.c."""
     cdef Buffer *buffers = <Buffer *>calloc(BUFFERS_MAX, sizeof(Buffer))
     cdef uint64_t state = 88172645463325252, checksum = 0
-    cdef uint32_t live = 0, most = <uint32_t>(buddy.count_pages * (percent / 100)), turn
+    cdef uint32_t live = 0, most = <uint32_t>(buddy.count_pages * (percent / 100)), turn, _turn
     cdef Py_ssize_t block
     cdef int order
     if buffers == NULL:
         raise MemoryError
     with nogil:
-        for turn in range(AGEING):
+        for _turn in range(AGEING):
             step(buddy, buffers, &live, most, &state)
     began = time.process_time()
     with nogil:
-        for turn in range(count):
+        for _turn in range(count):
             step(buddy, buffers, &live, most, &state)
     took = time.process_time() - began
     for order in range(ORDERS):
@@ -103,7 +103,7 @@ def drive_cma(CmaBitmap area not None, double percent, double seconds):
     cdef uint64_t *starts = <uint64_t *>calloc(BUFFERS_MAX, sizeof(uint64_t))
     cdef uint32_t *sizes = <uint32_t *>calloc(BUFFERS_MAX, sizeof(uint32_t))
     cdef uint64_t state = 88172645463325252, pages_used = 0, wanted, most, count = 0
-    cdef uint32_t live = 0, misses = 0, pages, index, turn
+    cdef uint32_t live = 0, misses = 0, pages, index, _turn
     if starts == NULL or sizes == NULL:
         raise MemoryError
     wanted = <uint64_t>(area.count_pages * (percent / 100))
@@ -119,7 +119,7 @@ def drive_cma(CmaBitmap area not None, double percent, double seconds):
     began = time.process_time()
     while True:
         with nogil:
-            for turn in range(1024):
+            for _turn in range(1024):
                 index, pages = drawn(&state) % live, 0
                 pages = drawn_pages(&state)
                 if sizes[index]:
