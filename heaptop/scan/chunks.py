@@ -94,7 +94,10 @@ class Chunks:
 
     def _is_done(self, work: "_Looking | Infos") -> bool:
         self._at_work = work
-        _, hanging = self._patience.each((work,))
+        try:
+            _, hanging = self._patience.each((work,))
+        finally:
+            self._at_work = None  # what it has open goes with it
         return not hanging
 
     def _steps(self) -> int:
