@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from heaptop_emulator.role import Holding, Role
 from heaptop_emulator.roles import KIB, MIB, PAGE_BYTES, Camera, Codec, Gallery
 
-HELPERS_MAX: Final = 240
+HELPERS_MAX: Final = 180
 """How many helpers a camera forks at most: a process each, so a leak that is forgotten ends by itself."""
 
 

@@ -118,7 +118,7 @@ def test_a_leak_by_fork_has_an_end() -> None:
     played = Simulation("leak-fork")
     played.advance(600)
     helpers = [process for process in played.processes.values() if process.comm == "camera-helper"]
-    assert len(helpers) == 240
+    assert len(helpers) == 180
     assert {len(helper.fds) for helper in helpers} == {1}
 
 
