@@ -7,7 +7,6 @@ from typing import Final
 from heaptop.analysis.anonymise import Anonymiser
 from heaptop.backend.base import Backend
 from heaptop.capture import Capture
-from heaptop.cli.output import narrate
 from heaptop.errors import UsageError, errno_text
 
 KEY_BYTES: Final = 32
@@ -55,15 +54,11 @@ def _key(path: str) -> bytes:
     return key
 
 
-def narrate_names(anonymiser: Anonymiser | None) -> None:
-    """What about names whoever shares it should know."""
-    narrate(HOLDS_NAMES if anonymiser is None else HOLDS_STAND_INS)
-
-
-def narrate_left_out(anonymiser: Anonymiser | None) -> None:
-    """Which files are not there, as nobody knows what names they hold."""
-    if anonymiser is not None and anonymiser.left_out:
-        narrate(f"note: left out, as they may hold names: {', '.join(sorted(anonymiser.left_out)[:8])}")
+def left_out(anonymiser: Anonymiser | None) -> tuple[str, ...]:
+    """The line that tells which files are not there, as nobody knows what names they hold; none where all are."""
+    if anonymiser is None or not anonymiser.left_out:
+        return ()
+    return (f"note: left out, as they may hold names: {', '.join(sorted(anonymiser.left_out)[:8])}",)
 
 
 class Anonymous:

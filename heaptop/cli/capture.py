@@ -6,7 +6,7 @@ from typing import Final
 from heaptop import recording
 from heaptop.assemble import assemble
 from heaptop.backend.base import whole_capture
-from heaptop.cli.anonymous import anonymise_arguments, anonymiser_of, narrate_left_out, narrate_names
+from heaptop.cli.anonymous import HOLDS_NAMES, HOLDS_STAND_INS, anonymise_arguments, anonymiser_of, left_out
 from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit, narrate, narrate_gaps
 from heaptop.cli.source import opened
@@ -51,8 +51,8 @@ def run(options: Options) -> int:
         recording.write(capture, options.path)
     snapshot = assemble(capture)
     narrate(_summary(options.path, snapshot))
-    narrate_names(anonymiser)
-    narrate_left_out(anonymiser)
+    for text in (HOLDS_NAMES if anonymiser is None else HOLDS_STAND_INS, *left_out(anonymiser)):
+        narrate(text)
     if options.json:
         from heaptop.report import json
 

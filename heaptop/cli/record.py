@@ -4,17 +4,19 @@ import argparse
 import os
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from heaptop.backend.base import Backend, Timeline
 from heaptop.cli import values
 from heaptop.cli.anonymous import (
+    HOLDS_NAMES,
+    HOLDS_STAND_INS,
     Anonymous,
     anonymise_arguments,
     anonymiser_of,
-    narrate_left_out,
-    narrate_names,
+    left_out,
 )
 from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import narrate
@@ -131,7 +133,7 @@ def _recorder(options: Options, anonymiser: "Anonymiser | None") -> "Recorder":
         bounds=Bounds(options.max_size, options.max_age, options.keep_free),
         thresholds=Thresholds(options.incident_bytes, options.incident_growth, options.incident_on_failure),
         has_names=anonymiser is None,
-        tell=lambda text: narrate(f"heaptop: {text}"),
+        tell=lambda text: _tell(f"heaptop: {text}"),
     )
 
 
@@ -175,17 +177,18 @@ class _Loop:
             if self._events is not None:
                 self._events.stop()
             self._recorder.close()
-            narrate_left_out(self._anonymiser)
-            narrate(f"heaptop: {self._summary(time.monotonic() - began, time.process_time() - own)}")
+            for text in left_out(self._anonymiser):
+                _tell(text)
+            _tell(f"heaptop: {self._summary(time.monotonic() - began, time.process_time() - own)}")
 
     def _greet(self) -> None:
         options = self._options
         bound = format_size(options.max_size) + ("" if options.max_age is None else f", {format_age(options.max_age)}")
-        narrate(
+        _tell(
             f"heaptop: recording {self._backend.source} to {options.path} every {self._interval_s:g} s, at most {bound}"
         )
-        narrate(f"heaptop: a mark: kill -USR2 {os.getpid()}; an incident capture: kill -USR1 {os.getpid()}")
-        narrate_names(self._anonymiser)
+        _tell(f"heaptop: a mark: kill -USR2 {os.getpid()}; an incident capture: kill -USR1 {os.getpid()}")
+        _tell(HOLDS_NAMES if self._anonymiser is None else HOLDS_STAND_INS)
 
     def _watch_failures(self) -> None:
         """Have failures told as they happen. Where that cannot be, CMA's counters still tell of them."""
@@ -197,7 +200,7 @@ class _Loop:
             events = event_source(self._backend, self._options.root)
             events.start()
         except HeaptopError as error:
-            narrate(f"note: failures are told by CMA's counters alone: {error}")
+            _tell(f"note: failures are told by CMA's counters alone: {error}")
         else:
             self._events = events
 
@@ -241,6 +244,12 @@ class _Loop:
         if counts.lost:
             told.append(f"{counted(counts.lost, 'moment')} lost for want of room")
         return ", ".join(told)
+
+
+def _tell(text: str) -> None:
+    """A line to stderr. A recorder goes on for days, also when the terminal that it was started from is gone."""
+    with suppress(OSError):
+        narrate(text)
 
 
 def _exit_code(number: int | None) -> int:

@@ -1,6 +1,8 @@
 """`heaptop record`: what it says, what ends it, what it refuses; and any moment of a recording in every list."""
 
+import errno
 import gzip
+import io
 import json
 import os
 import signal
@@ -95,6 +97,18 @@ def test_it_goes_on_with_a_recording(use: Use, run: Run, tmp_path: Path) -> None
         use(Going(1, signal.SIGINT))
         run("record", str(tmp_path / "r"))
     assert len(opened(tmp_path / "r").moments) == 2
+
+
+def test_the_terminal_is_gone(use: Use, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    use(Going(3, signal.SIGINT))
+    monkeypatch.setattr(sys, "stderr", Gone())
+    ran = run("record", str(tmp_path / "r"), "--interval", "0.1", "--incident-bytes", "1")
+    assert ran.code == 130
+    assert len(opened(tmp_path / "r").moments) == 3
 
 
 def test_the_source_is_gone(use: Use, run: Run, tmp_path: Path) -> None:
