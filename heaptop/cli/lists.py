@@ -57,7 +57,6 @@ MANUAL: Final = {
     "explains. A ? marks a buffer that no process is seen to hold, ~ a value that is not known here.",
     "processes": "RSS counts a buffer once per process, whole; PSS divides it by the number of processes that hold "
     "it, as Android's dmabuf_dump has both. Its totals are the last line.",
-    "cma": "Each CMA area: figures, a map of its bitmap, and its free runs by order.",
 }
 
 

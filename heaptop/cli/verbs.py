@@ -53,7 +53,7 @@ VERBS: Final = (
     Verb("heaps", "print the heaps: buffers and bytes of each, and of other exporters", _LIST, "lists"),
     Verb("buffers", "print every buffer and who holds it", _LIST, "lists"),
     Verb("processes", "print the processes that hold buffers, with RSS and PSS", _LIST, "lists"),
-    Verb("cma", "print the CMA areas: a map of each, and its free runs", _CMA, "lists"),
+    Verb("cma", "print the CMA areas, or say whether a buffer fits and what is in the way", _CMA, "cma"),
     Verb("leaks", "watch for a time and name what grows", (*_ALWAYS, "json", "filter", "source", "interval"), "leaks"),
     Verb(
         "cycle",

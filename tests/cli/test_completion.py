@@ -50,7 +50,7 @@ def test_scripts_are_well_formed(shell: str, tmp_path: Path) -> None:
         (["heaps", "--sort", ""], [*HEAP_KEYS, *(f"-{key}" for key in HEAP_KEYS)]),
         (["heaps", "--sort", "=", "-s"], ["-size"]),
         (["doctor", "--c"], ["--csv"]),
-        (["cma", "--f"], []),
+        (["cma", "--f"], ["--fit"]),
         (["completion", "z"], ["zsh"]),
         (["alloc", "system", "4K", "--pattern", ""], ["zero", "ff", "count"]),
     ],
