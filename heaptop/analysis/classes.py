@@ -5,12 +5,12 @@ one name that all its buffers have, where they do.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from heaptop.model import Buffer
+from heaptop.model import Buffer, Snapshot
 
 NOBODY: Final = "nobody seen"
 """The holder of buffers that no process is seen to hold."""
@@ -72,12 +72,16 @@ def shown_name(pattern: str | None, names: Iterable[str | None]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ClassDelta:
-    """What became of a class: how many buffers it had and has. `name` is the one that all of them have, if so."""
+    """What became of a class: how many buffers it had and has. `name` is the one that all of them have, if so.
+
+    `untold` are the fields that one of the two does not tell at all: they do not make classes.
+    """
 
     key: BufferClass
     name: str | None
     before: int
     now: int
+    untold: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -90,18 +94,50 @@ class ClassDelta:
         return self.count * (self.key.size_bytes or 0)
 
 
-def class_deltas(before: Iterable[Buffer], now: Iterable[Buffer]) -> tuple[ClassDelta, ...]:
+def class_deltas(
+    before: Iterable[Buffer], now: Iterable[Buffer], untold: tuple[str, ...] = ()
+) -> tuple[ClassDelta, ...]:
     """The classes whose number changed, most grown (in bytes, then buffers) first. Needs no inodes in common."""
     counts: dict[BufferClass, list[int]] = {}
     names: dict[BufferClass, set[str | None]] = {}
     for index, buffers in enumerate((before, now)):
         for buffer in buffers:
-            key = class_of(buffer)
+            key = _without(class_of(buffer), untold) if untold else class_of(buffer)
             counts.setdefault(key, [0, 0])[index] += 1
-            names.setdefault(key, set()).add(buffer.name or None)
-    deltas = (ClassDelta(key, shown_name(key.name, names[key]), old, new) for key, (old, new) in counts.items())
+            names.setdefault(key, set()).add(None if "name" in untold else buffer.name or None)
+    deltas = (ClassDelta(key, shown_name(key.name, names[key]), old, new, untold) for key, (old, new) in counts.items())
     changed = [delta for delta in deltas if delta.count]
     return tuple(sorted(changed, key=lambda delta: (-delta.size_bytes, -delta.count, rank(delta.key))))
+
+
+def untold_by(*snapshots: Snapshot) -> tuple[str, ...]:
+    """Fields of a class that one of these does not tell of any buffer, as a dump of another tool may not."""
+    return tuple(
+        field
+        for field, tells in _TELLS.items()
+        if any(one.buffers and not any(map(tells, one.buffers)) for one in snapshots)
+    ) + (("holder",) if any(_is_without_holders(one) for one in snapshots) else ())
+
+
+_TELLS: Final[Mapping[str, Callable[[Buffer], bool]]] = {
+    "exporter": lambda buffer: buffer.exporter is not None,
+    "name": lambda buffer: bool(buffer.name) or buffer.told("name"),
+}
+"""Whether a buffer tells a field at all."""
+
+
+def _is_without_holders(snapshot: Snapshot) -> bool:
+    """A dump that lists buffers alone; where processes are listed, nobody may hold any."""
+    return not snapshot.processes and any(gap.what.startswith("who holds") for gap in snapshot.gaps)
+
+
+def _without(key: BufferClass, untold: tuple[str, ...]) -> BufferClass:
+    return BufferClass(
+        None if "exporter" in untold else key.exporter,
+        key.size_bytes,
+        None if "name" in untold else key.name,
+        () if "holder" in untold else key.holders,
+    )
 
 
 def rank(key: BufferClass) -> tuple[str, int, str, tuple[str, ...]]:

@@ -65,6 +65,26 @@ def is_changed(before: Buffer, now: Buffer) -> bool:
     )
 
 
+def told_by_both(delta: Delta) -> Delta:
+    """Without changes that are none: a value that only one of the two tells. For captures from different places."""
+    changed = tuple(pair for pair in delta.changed if _differs(*pair))
+    if len(changed) == len(delta.changed):
+        return delta
+    return _delta(delta.new, delta.gone, changed)
+
+
+def _differs(before: Buffer, now: Buffer) -> bool:
+    pairs: list[tuple[object, object]] = [
+        (before.size_bytes, now.size_bytes),
+        (before.file_count, now.file_count),
+        (before.hidden_refs, now.hidden_refs),
+        (before.attachments, now.attachments),
+    ]
+    if before.told("name") and now.told("name") and before.name != now.name:
+        return True
+    return before.holders != now.holders or any(None not in pair and pair[0] != pair[1] for pair in pairs)
+
+
 def _delta(new: tuple[Buffer, ...], gone: tuple[Buffer, ...], changed: tuple[tuple[Buffer, Buffer], ...]) -> Delta:
     grown = _size(now for _, now in changed) - _size(before for before, _ in changed)
     return Delta(new, gone, changed, _size(new) - _size(gone) + grown, len(new) - len(gone))

@@ -66,6 +66,7 @@ class Assembler:
         buffers = self._build(held, listing, names, infos)
         exporters = self._exporters(buffers, listing.nameless_rows, names)
         memory = system.memory(capture, gaps)
+        kernel = system.kernel_release(capture, gaps)
         if memory.pools_bytes is None and dump.pools_bytes is not None:
             memory = replace(memory, pools_bytes=dump.pools_bytes)
         areas = cma.area_files(capture.files, sorted(names.names))
@@ -80,7 +81,7 @@ class Assembler:
             gaps.add(*_without_identity(counted(len(listing.nameless_rows), "buffer") + " of bufinfo"))
         return Snapshot(
             source=capture.source,
-            kernel=system.kernel_release(capture, gaps),
+            kernel=kernel,
             boot_id=system.boot_id(capture, gaps),
             captured_at=capture.captured_at,
             page_bytes=page_bytes,
@@ -101,7 +102,7 @@ class Assembler:
             ),
             memory=memory,
             hiding=self._hiding.read(capture),
-            inodes_count=self._inodes.count(capture, buffers),
+            inodes_count=self._inodes.count(capture, buffers, kernel),
             gaps=dumps.gaps_of(dump, gaps.result()),
         )
 

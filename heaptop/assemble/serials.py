@@ -12,6 +12,7 @@ from heaptop.capture import Capture, ProcessCapture
 from heaptop.model import Buffer
 
 _OTHER: Final = re.compile(rb"(?:socket|pipe):\[([0-9]{1,15})\]")
+_EMULATED: Final = "-heaptop-emulated"
 _BPF: Final = "bpf/dmabuf_iter"
 OTHERS_MIN: Final = 2
 FAR: Final = 1 << 16
@@ -24,7 +25,7 @@ class InodeReader:
     def __init__(self) -> None:
         self._known: dict[int, tuple[ProcessCapture, tuple[int, ...]]] = {}
 
-    def count(self, capture: Capture, buffers: Iterable[Buffer]) -> bool | None:
+    def count(self, capture: Capture, buffers: Iterable[Buffer], kernel: str | None) -> bool | None:
         """True where they count buffers; None where that is not known. The emulator's are those of a tmpfs."""
         before, self._known = self._known, {}
         for process in capture.processes:
@@ -32,7 +33,7 @@ class InodeReader:
             if known is None or known[0] is not process:
                 known = process, _others(process)
             self._known[process.pid] = known
-        if capture.source.startswith("emulator"):
+        if kernel is not None and kernel.endswith(_EMULATED):
             return None
         if isinstance(capture.files.get(_BPF), bytes):
             return True  # the iterator came later (6.16)

@@ -5,7 +5,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from heaptop.analysis.diff import Delta, diff
+from heaptop.analysis.diff import Delta, diff, told_by_both
 from heaptop.assemble import assemble
 from heaptop.backend.base import Backend, Timeline, whole_capture
 from heaptop.backend.select import open_backend
@@ -58,7 +58,7 @@ def run(options: Options) -> int:
 
         chosen = compile_filter(options.filter)
     before, now = _both(options)
-    delta = diff(before, now)
+    delta = told_by_both(diff(before, now))
     if chosen is not None:
         before, now, delta = _filtered(before, now, delta, chosen)
     from heaptop.report import diff as report

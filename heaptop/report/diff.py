@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from heaptop.analysis.classes import ClassDelta, class_deltas
+from heaptop.analysis.classes import ClassDelta, class_deltas, untold_by
 from heaptop.analysis.diff import Delta, other_boot
 from heaptop.analysis.serials import allocated_between
 from heaptop.model import UNNAMED, Buffer, ProcessId, Snapshot
@@ -49,7 +49,7 @@ def document(before: Snapshot, now: Snapshot, delta: Delta) -> json.Json:
             }
             for old, new in delta.changed
         ],
-        "classes": [_class(one) for one in class_deltas(before.buffers, now.buffers)],
+        "classes": [_class(one) for one in class_deltas(before.buffers, now.buffers, untold_by(before, now))],
         "heaps": _sums("name", _heaps(before), _heaps(now)),
         "processes": [
             {"pid": process.pid, "start_time": process.start_time, "comm": comm, **sums}
@@ -114,7 +114,7 @@ def _processes(before: Snapshot, now: Snapshot) -> list[tuple[tuple[ProcessId, s
 def text(before: Snapshot, now: Snapshot, delta: Delta, look: Look) -> str:
     """Classes that changed, most grown first; then each buffer that is new, gone or changed."""
     parts = [_title(before, now, delta, look)]
-    classes = class_deltas(before.buffers, now.buffers)
+    classes = class_deltas(before.buffers, now.buffers, untold_by(before, now))
     if classes:
         parts.append(draw(_CLASS_COLUMNS, [_class_row(one) for one in classes], look))
     if other_boot(before, now) or is_same(delta):
@@ -173,8 +173,8 @@ def _class_row(one: ClassDelta) -> Row:
     cells = (
         key.exporter or UNKNOWN,
         format_size(key.size_bytes),
-        one.name or UNNAMED,
-        key.holder,
+        UNKNOWN if "name" in one.untold else one.name or UNNAMED,
+        UNKNOWN if "holder" in one.untold else key.holder,
         str(one.before),
         f"{one.now} ({one.count:+d})",
         format_delta(one.size_bytes),

@@ -1,10 +1,13 @@
 """`analysis.classes`."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heaptop.analysis.classes import NOBODY, class_deltas, class_of, family, holder_text
-from tests.analysis.builders import buffer, holder
+from heaptop.analysis.classes import NOBODY, class_deltas, class_of, family, holder_text, untold_by
+from heaptop.model import Gap
+from tests.analysis.builders import buffer, holder, snapshot
 
 
 def test_numbers_in_names() -> None:
@@ -34,3 +37,19 @@ def test_deltas_by_class_need_no_inodes() -> None:
     assert (grown.name, grown.before, grown.now, grown.size_bytes) == ("b-#", 1, 2, 20)
     assert (unknown.count, unknown.size_bytes) == (1, 0)
     assert (gone.name, gone.count, gone.size_bytes) == ("a", -1, -10)
+
+
+def test_what_one_side_does_not_tell_makes_no_classes() -> None:
+    told = snapshot(buffer(1, 10, name="a", holders=[holder(1)]), buffer(2, 20, name="b", holders=[holder(1)]))
+    rows = [
+        buffer(inode, 20 if inode > 7 else 10, exporter=None, name="a" if inode == 7 else "b") for inode in (7, 8, 9)
+    ]
+    dump = replace(snapshot(*rows), gaps=(Gap("who holds 3 buffers", "this dump does not tell", ""),))
+    untold = untold_by(told, dump)
+    assert untold == ("exporter", "holder")
+    (delta,) = class_deltas(told.buffers, dump.buffers, untold)
+    assert (delta.key, delta.count, delta.name) == ((None, 20, "b", ()), 1, "b")
+    assert untold_by(told, told) == untold_by(snapshot(), told) == ()
+    orphaned = snapshot(buffer(1, 10, name="a"))
+    assert untold_by(orphaned) == ()
+    assert untold_by(snapshot(buffer(1, provenance={}))) == ("name",)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heaptop.analysis.diff import Delta, diff, other_boot
+from heaptop.analysis.diff import Delta, diff, other_boot, told_by_both
 from heaptop.model import Buffer, Fence
 from tests.analysis.builders import buffer, holder, snapshot
 
@@ -98,3 +98,14 @@ def test_fifty_thousand_buffers_cost_little() -> None:
         costs.append(time.process_time() - began)
     assert len(delta.changed) == 2_500
     assert min(costs) < 0.1  # some 15 ms where nothing else runs
+
+
+def test_what_only_one_side_tells_is_no_change() -> None:
+    known = buffer(1, 10, name="x", file_count=2, hidden_refs=0)
+    dump = replace(known, size_bytes=None, file_count=None, hidden_refs=None, name=None, provenance={})
+    for pair in ((known, dump), (dump, known)):
+        assert told_by_both(diff(*map(snapshot, pair))).changed == ()
+    other = replace(known, file_count=3)
+    assert told_by_both(diff(snapshot(known), snapshot(other))).changed == ((known, other),)
+    renamed = replace(known, name="y")
+    assert told_by_both(diff(snapshot(known), snapshot(renamed))).changed == ((known, renamed),)

@@ -93,6 +93,16 @@ def test_moments_of_one_recording(run: Run) -> None:
     assert run("diff", "simulation:leak-map@first", "-b", "simulation:leak-map", "--exit-code").code == 1
 
 
+@pytest.mark.parametrize(
+    "other", ["bugreport.txt", "dmabuf_dump-a.txt", "dmabuf_dump-b.txt", "dmabuf_dump.csv", "rk.txt"]
+)
+def test_other_tools_dumps(other: str, run: Run) -> None:
+    folder = Path(__file__).parent.parent / "dumps"
+    pair = str(folder / "dmabuf_dump.txt"), str(folder / other)
+    VALIDATOR.validate(json.loads(run("diff", *pair, "--json").out))
+    assert run("diff", *pair).code == 0
+
+
 def test_an_at_sign_in_a_name(write: Write, run: Run) -> None:
     path = write("a@b", {"camera": [Held(1)]})
     assert run("diff", path, path).code == 0
