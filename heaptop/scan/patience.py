@@ -70,6 +70,8 @@ class _Run(Generic[Key, Value]):
         before = (-1, -1)
         while not self._is_over.wait(timeout_s) and before != (now := (len(self._finished), steps())):
             before = now
+        if self._is_over.is_set():
+            self.thread.join()  # it is at its end, and then holds none of the keys any more
         with self._lock:
             self._is_given_up = True
         if self._failure is not None:
