@@ -53,6 +53,11 @@ def other_boot(before: Snapshot, now: Snapshot) -> bool:
     return None not in (before.kernel, now.kernel) and before.kernel != now.kernel
 
 
+def _held(buffer: Buffer) -> list[tuple[object, ...]]:
+    """Who holds it and how, without the flags of descriptors: they are read later than the rest."""
+    return [holder._replace(fds=tuple(ref._replace(flags=None) for ref in holder.fds)) for holder in buffer.holders]
+
+
 def is_changed(before: Buffer, now: Buffer) -> bool:
     """Whether size, name, references or holders differ. Fences come and go with every frame and do not count."""
     return (
@@ -61,7 +66,7 @@ def is_changed(before: Buffer, now: Buffer) -> bool:
         or before.hidden_refs != now.hidden_refs
         or before.name != now.name
         or before.attachments != now.attachments
-        or before.holders != now.holders
+        or (before.holders != now.holders and _held(before) != _held(now))
     )
 
 

@@ -59,7 +59,12 @@ def _run(options: Options) -> int:
     module = verb_named(options.verb).load()
     gc.freeze()
     gc.enable()
-    return module.run(options)
+    if not options.profile_self:
+        return module.run(options)
+    from heaptop.cli.self_profile import SelfProfile
+
+    with SelfProfile().running():
+        return module.run(options)
 
 
 def _prepare_stdout() -> None:

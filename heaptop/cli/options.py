@@ -19,6 +19,7 @@ class Options(argparse.Namespace):
     source: list[str] | None = None
     off: frozenset[str] = frozenset()
     no_color: bool = False
+    profile_self: bool = False
     json: bool = False
     csv: bool = False
     filter: str | None = None

@@ -96,6 +96,7 @@ def build(only: str | None = None) -> argparse.ArgumentParser:
     """The parser of the whole command line. Verbs know their arguments: all, or `only` that one ("": none)."""
     parser = _Parser(prog="heaptop", description="Inspect and debug Linux DMA-BUF heaps.", epilog=EPILOG)
     parser.add_argument("--version", action=_Version, help="print the version and exit")
+    parser.add_argument("--profile-self", action="store_true", help="say at the end where heaptop's own time went")
     _add_common(parser, tuple(COMMON))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
     for verb in VERBS:
@@ -115,6 +116,10 @@ def _add_common(parser: argparse.ArgumentParser, names: Iterable[str], verb: Ver
         if name == "sort" and verb is not None:
             arguments = {**arguments, "help": f"sort by {', '.join(verb.sort_keys())}; -KEY reverses"}
         group.add_argument(*flags, dest=name, **arguments)
+        if name == "source":
+            group.add_argument(
+                "--no-bpf", dest=name, action="append_const", const="-bpf", help="load no BPF program: --source=-bpf"
+            )
 
 
 def subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

@@ -19,7 +19,7 @@ from textual.screen import Screen
 from textual.widgets import ContentSwitcher
 
 from heaptop.analysis.filter import Filter, FilterContext
-from heaptop.backend.base import Allocator, Backend
+from heaptop.backend.base import Allocator, Attentive, Backend
 from heaptop.model import Buffer, Process, ProcessId
 from heaptop.session import Mark, Update
 from heaptop.tui import bindings
@@ -108,6 +108,10 @@ class ShellApp(App[int]):
     def processes(self) -> Mapping[ProcessId, Process]:
         """Processes of the shown update."""
         return self.shown.frame.processes if self.shown.frame else {}
+
+    def attend(self, pids: frozenset[int]) -> None:
+        """Have these processes looked at closely from the next look on: their details are shown."""
+        self.poller.submit(lambda backend: backend.attend(pids) if isinstance(backend, Attentive) else None)
 
     def references(self, inode: int) -> tuple[int, ...]:
         """File counts of a buffer over time, oldest first; empty where it never changed."""

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.widget import Widget
 
+from heaptop.model import Buffer, Process
 from heaptop.session import Update
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.table import Column
@@ -116,6 +117,8 @@ class TableView(View, Generic[T]):
         if not self.pane.display:
             return
         key = None if row is None else self.key(row)
+        if row is not None and key != self._detailed and (pids := _pids_of(row)):
+            self.shell.attend(pids)
         self.pane.tell([] if row is None else self.details(row), other=key != self._detailed)
         self._detailed = key
 
@@ -181,3 +184,10 @@ class TableView(View, Generic[T]):
             self.shell.copy(json.dumps(facts))
         else:
             self.shell.copy("\t".join("~" if value is None else str(value) for value in facts.values()))
+
+
+def _pids_of(row: object) -> frozenset[int]:
+    """The processes of which a row's details tell."""
+    if isinstance(row, Process):
+        return frozenset({row.id.pid})
+    return frozenset(holder.process.pid for holder in row.holders) if isinstance(row, Buffer) else frozenset()

@@ -34,6 +34,9 @@ class Shell(Protocol):
     def processes(self) -> Mapping[ProcessId, Process]:
         """Processes of the shown update."""
 
+    def attend(self, pids: frozenset[int]) -> None:
+        """Have these processes looked at closely from the next look on: their details are shown."""
+
     def references(self, inode: int) -> tuple[int, ...]:
         """File counts of a buffer over time, oldest first; empty where it never changed."""
 
