@@ -23,13 +23,13 @@ from typing import Final
 from heaptop_emulator import keeper, linux
 from heaptop_emulator.errors import EmulatorError, NotRunningError
 from heaptop_emulator.folder import RuntimeFolder
-from heaptop_emulator.wire import Client, ProtocolError
+from heaptop_emulator.wire import About, Client, ProtocolError
 
 ANSWER_TIMEOUT_S: Final = 10.0
 START_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 5.0
 _RETRY_S: Final = 0.02
-_RESTART_TIMEOUT_S: Final = 1.0
+_RESTART_TIMEOUT_S: Final = 2.0
 _RESTART: Final = "heaptop emulator stop, and start it again"
 
 
@@ -122,9 +122,9 @@ def connect_or_start(
             time.sleep(_RETRY_S)
 
 
-def connect_again(path: str | None = None) -> Client:
-    """A client of the shared emulator after the connection was lost: it is started if it was killed and buffers may
-    live, and if it was ended, another one is waited for, but not long.
+def connect_again(known: About, path: str | None = None) -> Client:
+    """A client of the shared emulator after the connection was lost: it is started as it was `known` if it was killed
+    and buffers may live, and if it was ended, another one is waited for, but not long.
 
     Raises:
         NotRunningError: none runs, and none is about to.
@@ -136,7 +136,8 @@ def connect_again(path: str | None = None) -> Client:
             return connect(path)
         except NotRunningError:
             if _left_behind(path):
-                return connect_or_start(path=path)[0]
+                setup = Setup(known.scenario, known.seed, known.layout)
+                return connect_or_start(setup, path, lasting=known.is_lasting)[0]
             if time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_S)

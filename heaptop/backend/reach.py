@@ -144,8 +144,11 @@ class SharedEmulator:
         self._client: Client | None = None
         try:
             self._client, self.was_started = shared.connect_or_start(Setup(scenario))
+            self._known = self._client.about()
         except EmulatorError as error:
             raise SourceError(error.what, error.why, error.remedy) from error
+        except (OSError, ProtocolError) as error:
+            raise SourceError("the shared emulator", str(error), "start heaptop again") from error
         self.pid, _ = linux.peer_credentials(self._client.socket)
 
     def ask(self, question: Callable[[Client], _T]) -> _T:
@@ -180,7 +183,7 @@ class SharedEmulator:
         if self._closed:
             raise SourceError("the shared emulator", "heaptop has parted with it", _REMEDY)
         try:
-            self._client = shared.connect_again()
+            self._client = shared.connect_again(self._known)
         except NotRunningError as error:
             raise SourceError("the shared emulator has ended", "", "heaptop emulator start") from error
         except EmulatorError as error:
