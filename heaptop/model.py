@@ -1,7 +1,6 @@
 """What heaptop knows after one capture: the whole vocabulary, in frozen values.
 
-Read this file first. A `Snapshot` is assembled from one `Capture`; everything above it (analysis, reports, the app)
-works on these types and never on kernel text.
+A `Snapshot` is assembled from one `Capture`; everything above it works on these types and never on kernel text.
 
 Conventions: units last in names (`size_bytes`, `count_pages`); `None` means not known here, never zero, and a `Gap`
 says why; text from outside is UTF-8 with invalid bytes as surrogates (`units.text_of`) and must go through
@@ -286,13 +285,17 @@ class CmaArea:
         return self.ranges[0].base_pfn if self.ranges else None
 
 
+Zone = tuple[int, str, tuple[int, ...]]
+"""A zone of memory: node, name, and its free blocks by order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """System-wide memory, where told.
 
     `pools_bytes` is what Android's heaps keep back for reuse. `cma_free_blocks` are the page allocator's free blocks of
     migratetype CMA by order (`1 << order` pages each): what of the CMA areas is neither allocated nor lent to movable
-    pages.
+    pages. `zones` are those with free memory, where told.
     """
 
     total_bytes: int | None = None
@@ -303,6 +306,7 @@ class Memory:
     cma_alloc_fail: int | None = None
     pools_bytes: int | None = None
     cma_free_blocks: tuple[int, ...] | None = None
+    zones: tuple[Zone, ...] = ()
 
 
 class HidingKind(StrEnum):

@@ -10,7 +10,7 @@ from heaptop.assemble.gaps import NOT_CAPTURED, Gaps
 from heaptop.assemble.processes import PAGE_SIZES
 from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
-from heaptop.model import Memory
+from heaptop.model import Memory, Zone
 from heaptop.parse import kernel, meminfo, pagetypeinfo, text, vmstat
 from heaptop.sources import source_of
 from heaptop.units import text_of
@@ -65,6 +65,7 @@ def memory(capture: Capture, gaps: Gaps) -> Memory:
     ]
     if absent:
         gaps.add(" and ".join(absent), NOT_CAPTURED)
+    info = gaps.read(files.get("proc/pagetypeinfo"), pagetypeinfo.parse, "/proc/pagetypeinfo")
     return Memory(
         total_bytes=mem.get("MemTotal"),
         available_bytes=mem.get("MemAvailable"),
@@ -73,17 +74,33 @@ def memory(capture: Capture, gaps: Gaps) -> Memory:
         cma_alloc_success=counts.get("cma_alloc_success"),
         cma_alloc_fail=counts.get("cma_alloc_fail"),
         pools_bytes=_pools(files, gaps),
-        cma_free_blocks=_cma_free_blocks(files, gaps),
+        cma_free_blocks=_cma_free_blocks(info),
+        zones=_zones(info),
     )
 
 
-def _cma_free_blocks(files: Mapping[str, Raw], gaps: Gaps) -> tuple[int, ...] | None:
+def _cma_free_blocks(info: pagetypeinfo.Pagetypeinfo | None) -> tuple[int, ...] | None:
     """The page allocator's free CMA blocks by order, over all zones; None where it has no CMA or stopped counting."""
-    info = gaps.read(files.get("proc/pagetypeinfo"), pagetypeinfo.parse, "/proc/pagetypeinfo")
     rows = [row for row in info.free if row.migratetype == "CMA"] if info is not None else []
     if not rows or any(row.capped for row in rows):
         return None
+    return _summed(rows)
+
+
+def _summed(rows: Iterable[pagetypeinfo.FreeCounts]) -> tuple[int, ...]:
     return tuple(map(sum, zip_longest(*(row.counts for row in rows), fillvalue=0)))
+
+
+def _zones(info: pagetypeinfo.Pagetypeinfo | None) -> tuple[Zone, ...]:
+    """Zones with free memory whose blocks were all counted."""
+    rows: dict[tuple[int, str], list[pagetypeinfo.FreeCounts]] = {}
+    for row in info.free if info is not None else ():
+        rows.setdefault((row.node, row.zone), []).append(row)
+    return tuple(
+        (node, name, _summed(counted))
+        for (node, name), counted in rows.items()
+        if not any(row.capped for row in counted) and any(map(any, (row.counts for row in counted)))
+    )
 
 
 def _pools(files: Mapping[str, Raw], gaps: Gaps) -> int | None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from heaptop.analysis.fragmentation import extfrag_index, unusable_index
 from heaptop.analysis.occupancy import runs, used_bits
 from heaptop.analysis.orphans import Part, parts_of
 from heaptop.call_stack import NamedFrame, Origin
@@ -23,6 +24,7 @@ from heaptop.model import (
     Process,
     Provenance,
     Snapshot,
+    Zone,
 )
 from heaptop.report.moment import timestamp
 from heaptop.report.totals import totals
@@ -224,6 +226,18 @@ def _memory(memory: Memory) -> Json:
         "cma_alloc_fail": memory.cma_alloc_fail,
         "pools_bytes": memory.pools_bytes,
         "cma_free_blocks": memory.cma_free_blocks,
+        "zones": [_zone(zone) for zone in memory.zones],
+    }
+
+
+def _zone(zone: Zone) -> Json:
+    node, name, free_blocks = zone
+    return {
+        "node": node,
+        "zone": name,
+        "free_blocks": list(free_blocks),
+        "unusable_index": [unusable_index(free_blocks, order) / 1000 for order in range(len(free_blocks))],
+        "extfrag_index": [extfrag_index(free_blocks, order) / 1000 for order in range(len(free_blocks))],
     }
 
 

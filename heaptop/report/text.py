@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from heaptop.analysis.fragmentation import unusable_index
 from heaptop.analysis.occupancy import cells, free_runs_by_order
 from heaptop.errors import errno_text
-from heaptop.model import UNNAMED, Buffer, CmaArea, CmaRange, Gap, Heap, Process, Snapshot
+from heaptop.model import UNNAMED, Buffer, CmaArea, CmaRange, Gap, Heap, Process, Snapshot, Zone
 from heaptop.report.csv import holder_label
 from heaptop.report.table import BOLD, DIM, YELLOW, Column, Look, Row, cut, draw
 from heaptop.report.totals import totals
@@ -201,7 +202,16 @@ def cma(snapshot: Snapshot, look: Look) -> str:
     figures = f"{counted(len(snapshot.cma), 'CMA area')}, {format_size(size_bytes if known else None)}"
     if not snapshot.cma:
         return title(snapshot, figures, look) + "no CMA area is seen here\n"
-    return title(snapshot, figures, look) + "\n".join(_area(area, snapshot.page_bytes, look) for area in snapshot.cma)
+    areas = "\n".join(_area(area, snapshot.page_bytes, look) for area in snapshot.cma)
+    return title(snapshot, figures, look) + areas + "".join(map(_zone, snapshot.memory.zones))
+
+
+def _zone(zone: Zone) -> str:
+    """A zone's free blocks by order, and how much of its free memory is in smaller ones than the system heap wants."""
+    node, name, free_blocks = zone
+    free = " ".join(f"{order}:{count}" for order, count in enumerate(free_blocks) if count)
+    shares = ", ".join(f"order {order} {unusable_index(free_blocks, order) / 10:.0f} %" for order in (4, 8))
+    return f"\nnode {node} zone {printable(name)}  free blocks by order {free}; too small for {shares}\n"
 
 
 def _area(area: CmaArea, page_bytes: int, look: Look) -> str:
