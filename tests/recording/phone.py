@@ -3,9 +3,12 @@
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from heaptop import recording
 from heaptop.backend.base import Backend
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
+from heaptop.recording.series import Series
 
 NOON = 1_700_000_000.0
 BOOT = "11111111-2222-3333-4444-555555555555"
@@ -82,3 +85,10 @@ def lives(seed: int, looks: int) -> Iterator[Phone]:
             phone.give(pid, 1000 + look, rng.randrange(1, 64) * 4096)
         elif phone.held.get(pid):
             phone.take(pid, rng.choice(sorted(phone.held[pid])))
+
+
+def opened(path: Path) -> Series:
+    """The recording at this path, of many moments."""
+    series = recording.read_all(str(path))
+    assert isinstance(series, Series)
+    return series
