@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import heapq
 import json
 import os
@@ -199,7 +200,11 @@ class Supervisor:
         return min(waits) * 1e3 + 0.5 if waits else None
 
     def _respond(self, listener: Listener, responder: Responder, call: Call) -> None:
-        outcome = responder.handle(call)
+        try:
+            outcome = responder.handle(call)
+        except Exception:  # noqa: BLE001  a bug must not leave the caller, or all others, without an answer
+            self._tell("crashed", traceback=traceback.format_exc())
+            outcome = Outcome(errno.ENOMEM)
         if outcome.allocation is not None and self._job.latency_s:
             heapq.heappush(self._late, (time.monotonic() + self._job.latency_s, call.id, call, outcome))
         else:
@@ -217,7 +222,7 @@ class Supervisor:
         if allocation is not None and (outcome.passes or sites is not None):
             is_told = self._stops.expect(call.tid, partial(self._returned, responder, call, allocation, sites))
             if not is_told and sites is not None:
-                sites.parked(call, allocation)
+                self._note(partial(sites.parked, call, allocation))
         if outcome.passes:
             listener.let_pass(call)
         else:
@@ -237,8 +242,18 @@ class Supervisor:
             if not responder.returned(call, allocation, stopped):
                 return
             if sites is not None and not allocation.number:
-                sites.stopped(stopped, allocation)
+                self._note(partial(sites.stopped, stopped, allocation))
         self._tell_of(allocation)
+
+    def _note(self, take: Callable[[], None]) -> None:
+        """Take a stack. A bug there costs the stacks, and nothing else."""
+        try:
+            take()
+        except Exception:  # noqa: BLE001
+            self._tell("crashed", traceback=traceback.format_exc())
+            sites, self._sites = self._sites, None
+            if sites is not None:
+                sites.close()
 
     def _tell_of(self, allocation: Allocation) -> None:
         tally = self._tallies.get(allocation.heap)

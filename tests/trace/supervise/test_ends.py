@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -139,6 +140,44 @@ def test_signals_are_passed_on(runner: Runner, number: signal.Signals) -> None:
         process.send_signal(number)
         assert line(process) == [1]
         assert process.wait(TIMEOUT_S) == 3
+
+
+BROKEN = """
+import sys
+from heaptop.trace.supervise.front import Front
+from heaptop.trace.supervise.launch import Plan
+from heaptop.trace.supervise.libc import machine
+from heaptop.trace.supervise.seccomp import Stopped
+from heaptop.trace.supervise.supervisor import Job
+
+class Broken:
+    def handle(self, call):
+        raise KeyError(call.command)
+    def tend(self):
+        return None
+    def close(self):
+        pass
+
+plan = Plan((sys.executable, "-c", sys.argv[1]), machine(), Stopped(all_of_a_heap=False), heaps=None)
+said = []
+status = Front(Job(plan, lambda *_: Broken()), said.append, lambda _: None).run()
+print(status, ["KeyError" in line for line in said])
+"""
+ASKS_TWICE = """
+import fcntl
+for _ in range(2):
+    try:
+        fcntl.ioctl(0, 0xC0184800, bytearray(24))
+    except OSError as error:
+        print(error.errno, flush=True)
+"""
+
+
+def test_a_bug_costs_one_call() -> None:
+    """It is told, and the caller and all others are answered."""
+    command = [sys.executable, "-c", BROKEN, ASKS_TWICE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    assert done.stdout.splitlines() == [str(errno.ENOMEM)] * 2 + ["0 [True, True]"], done.stderr
 
 
 class Terminal:
