@@ -42,7 +42,7 @@ def test_scripts_are_well_formed(shell: str, tmp_path: Path) -> None:
     ("words", "expected"),
     [
         ([""], [verb.name for verb in VERBS]),
-        (["b"], ["buffers"]),
+        (["bu"], ["buffers"]),
         (["-b", "em"], ["emulator", *(f"emulator:{name}" for name in scenarios())]),
         (["-b", "emulator", ":", "st"], ["steady", "storm"]),
         (["-b", "kernel", ""], [verb.name for verb in VERBS]),
