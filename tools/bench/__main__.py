@@ -26,6 +26,7 @@ SECTIONS: Final[dict[str, str]] = {
     "startup": "tools.bench.startup",
     "run": "tools.bench.run",
     "allocators": "tools.bench.allocators",
+    "stacks": "tools.bench.stacks",
 }
 """Modules by the name that BENCH takes."""
 

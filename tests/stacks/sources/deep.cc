@@ -24,7 +24,7 @@ struct Waiter : Base {
     asm volatile("" ::"r"(room) : "memory");
     return got;
   }
-  long wait(int fd) override { return descend(5, fd) + 1; }
+  long wait(int fd) override { return descend(8, fd) + 1; }
 };
 }  // namespace deep
 
