@@ -120,10 +120,14 @@ class StackSamples:
             self.missed += 1
             return
         self.taken += 1
-        comm = read_file(f"/proc/{sample.tid}/comm")
-        name = comm.rstrip(b"\n") if isinstance(comm, bytes) else b""
         at = sample.time_ns / 1e9 + self._offset_s
-        self._recorder.add(copy, Allocated(inode, sample.pid, sample.tid, name, at))
+        self._recorder.add(copy, Allocated(inode, sample.pid, sample.tid, _comm(sample), at))
+
+
+def _comm(sample: StackSample) -> bytes:
+    """The thread's name, or the process's where the thread has ended already."""
+    texts = (read_file(f"/proc/{number}/comm") for number in (sample.tid, sample.pid))
+    return next((text.rstrip(b"\n") for text in texts if isinstance(text, bytes)), b"")
 
 
 def _place(held: contextlib.ExitStack) -> Format:
