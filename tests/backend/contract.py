@@ -14,7 +14,7 @@ import pytest
 from heaptop import recording
 from heaptop.analysis.occupancy import runs, used_bits
 from heaptop.assemble import assemble
-from heaptop.backend.base import Allocation, Allocator, Backend
+from heaptop.backend.base import Allocation, Allocator, Backend, whole_capture
 from heaptop.backend.select import open_backend
 from heaptop.capture import Capture, ReadError
 from heaptop.errors import AllocationError, UsageError
@@ -52,7 +52,7 @@ class BackendContract:
 
     @pytest.fixture
     def capture(self, backend: Backend) -> Capture:
-        return backend.capture()
+        return whole_capture(backend)
 
     @pytest.fixture
     def snapshot(self, capture: Capture) -> Snapshot:
