@@ -24,6 +24,7 @@ SECTIONS: Final[dict[str, str]] = {
     "scan": "tools.bench.scan",
     "peers": "tools.bench.peers",
     "startup": "tools.bench.startup",
+    "app": "tools.bench.app",
     "run": "tools.bench.run",
     "allocators": "tools.bench.allocators",
     "stacks": "tools.bench.stacks",
