@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,13 +18,15 @@ from heaptop.analysis.sites import By, Node, Of, PeakKeeper, Sample, by_stack, c
 from heaptop.errors import HeaptopError, UsageError
 from heaptop.model import Buffer
 from heaptop.session import Update
-from heaptop.symbols.symbolizer import Symbolizer
 from heaptop.tui.renderables.chrome import Piece, key_line, spread
 from heaptop.tui.renderables.icicle import cursor_pieces, title_pieces
 from heaptop.tui.widgets.dialogs import Ask
 from heaptop.tui.widgets.icicle import Icicle
 from heaptop.tui.widgets.line import Line
 from heaptop.units import printable
+
+if TYPE_CHECKING:
+    from heaptop.symbols.symbolizer import Symbolizer
 
 _EMPTY = {
     Of.LIVE: "no buffer is alive",
@@ -69,6 +71,8 @@ class SitesScreen(ModalScreen[int | None]):
         """`of` are the buffers that are shown at first."""
         super().__init__()
         self._peak = peak
+        from heaptop.symbols.symbolizer import Symbolizer  # noqa: PLC0415 - a reader of ELF files, for this screen
+
         self._symbolizer = Symbolizer()
         self._update: Update | None = None
         self._of, self._by, self._text, self._all_frames = of, By.BYTES, "", False
@@ -265,7 +269,7 @@ def _is_same(wanted: _Wanted, drawn: _Wanted | None) -> bool:
     ]
 
 
-def _made(wanted: _Wanted, symbolizer: Symbolizer) -> tuple[tuple[Sample, ...], Node]:
+def _made(wanted: _Wanted, symbolizer: "Symbolizer") -> tuple[tuple[Sample, ...], Node]:
     """In a thread: names and tree."""
     found = samples(by_stack(wanted.buffers, wanted.by), symbolizer.name)
     if wanted.text:
