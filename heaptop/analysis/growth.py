@@ -20,7 +20,7 @@ OWN_LIFETIMES_MIN: Final = 5
 """With fewer deaths of its own, a class goes by those of its relatives too."""
 LOOKS_REMEMBERED: Final = 32
 CLASSES_MAX: Final = 20_000
-"""Above that, classes without a buffer are forgotten."""
+"""So many classes without a buffer are remembered."""
 ENDED_MAX: Final = 4_096
 STEP_S_MIN: Final = 1e-3
 JUMP_S: Final = 60.0
@@ -94,6 +94,7 @@ class Tracker:
         self._held: Counter[ProcessId] = Counter()
         self._ended: dict[ProcessId, list[tuple[BufferClass, float]]] = {}
         self._families: dict[tuple[str | None, str | None], dict[BufferClass, ClassStory]] = {}
+        self._dead: dict[BufferClass, None] = {}
         self._steps: deque[float] = deque(maxlen=LOOKS_REMEMBERED)
         touched: set[BufferClass] = set()
         for buffer in buffers:
@@ -119,8 +120,7 @@ class Tracker:
             self._find(buffer, touched)
         self._bury()
         self._note(touched)
-        if len(self.stories) > CLASSES_MAX:
-            self._forget()
+        self._forget()
 
     def kin(self, story: ClassStory) -> Sequence[ClassStory]:
         """The classes that tell how old such buffers get: itself or, where few of it have died, also its relatives,
@@ -140,6 +140,7 @@ class Tracker:
         story = self.stories.get(key)
         if story is None:
             story = self.stories[key] = ClassStory(key, self.began)
+            self._dead[key] = None
             self._families.setdefault((key.exporter, key.name), {})[key] = story
         return story
 
@@ -215,15 +216,19 @@ class Tracker:
         for key in touched:
             story = self.stories[key]
             story.levels.note(self.now, len(story.alive))
+            self._dead.pop(key, None)
+            if not story.alive:
+                self._dead[key] = None
 
     def _forget(self) -> None:
-        for key, story in list(self.stories.items()):
-            if not story.alive:
-                del self.stories[key]
-                relatives = self._families[key.exporter, key.name]
-                del relatives[key]
-                if not relatives:
-                    del self._families[key.exporter, key.name]
+        """The classes that died out first."""
+        while len(self._dead) > CLASSES_MAX:
+            key = next(iter(self._dead))
+            del self._dead[key], self.stories[key]
+            relatives = self._families[key.exporter, key.name]
+            del relatives[key]
+            if not relatives:
+                del self._families[key.exporter, key.name]
 
 
 class Clockwork:

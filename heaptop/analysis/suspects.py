@@ -155,9 +155,10 @@ def growth_of(tracker: Tracker) -> Growth:
 def _groups(
     stories: Iterable[ClassStory], explained: set[BufferClass], various: tuple[str, ...]
 ) -> list[tuple[ClassStory, ...]]:
+    """Classes that are alike but for what is various, also those that died out: they tell how old such buffers get."""
     found: dict[tuple[object, ...], list[ClassStory]] = {}
     for story in stories:
-        if story.count_born and story.key not in explained:
+        if (story.count_born or story.lifetimes) and story.key not in explained:
             key = story.key
             group = (
                 key.exporter,

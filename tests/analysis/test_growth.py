@@ -177,6 +177,17 @@ def test_random_names_are_found_together() -> None:
     assert (suspect.name, suspect.various, suspect.key.size_bytes) == (None, ("name",), 16384)
 
 
+def test_a_ring_of_names_that_never_come_again() -> None:
+    """Each class dies out with its only buffer; together they tell how old such buffers get."""
+    world = World()
+    ring: list[int] = []
+    for now in world.pass_(200):
+        if len(ring) == 10:
+            del world.buffers[ring.pop(0)]
+        ring.append(world.new(4096 * world.random.randrange(1, 99), "".join(world.random.choices("ghijklmnop", k=8))))
+        assert now < 20 or world.suspects == ()
+
+
 def test_buffers_that_grow_in_size() -> None:
     world = World()
     for now in world.pass_(30):
