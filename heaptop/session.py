@@ -14,13 +14,13 @@ from typing import Final, Generic, TypeVar
 
 from heaptop.analysis.diff import Delta, diff, other_boot
 from heaptop.analysis.growth_watch import GrowthWatch
-from heaptop.analysis.orphans import LetGo
+from heaptop.analysis.orphans import LetGo, has_hidden
 from heaptop.analysis.places import Places
 from heaptop.analysis.serials import Serials
 from heaptop.analysis.suspects import NO_GROWTH, Growth
 from heaptop.assemble import Assembler
 from heaptop.assemble.gaps import REFUSED
-from heaptop.backend.base import Backend, FdAt, MapAt, Timeline, Way
+from heaptop.backend.base import Backend, FdAt, MapAt, Searching, Timeline, Way
 from heaptop.capture import Capture
 from heaptop.errors import UsageError
 from heaptop.model import Buffer, Event, Gap, ProcessId, Snapshot
@@ -163,6 +163,8 @@ class Session:
             self._growing.follow(snapshot, delta, now)
             if self._serials is not None:
                 self._serials.follow(snapshot)
+        if isinstance(self._backend, Searching):
+            self._backend.search(wanted=has_hidden(snapshot.buffers))
         update = Update(
             snapshot=snapshot,
             delta=delta,

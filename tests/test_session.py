@@ -257,3 +257,34 @@ def test_many_buffers_stay_cheap() -> None:
     second = time.process_time() - began
     assert len(update.delta.new) == 5
     assert second < first
+
+
+BUFINFO_OF_ONE = (
+    b"\nDma-buf Objects:\nsize    \tflags   \tmode    \tcount   \texp_name\tino     \tname\n"
+    b"00004096\t00000002\t00080007\t00000001\tsystem\t00000005\t<none>\n"
+    b"\tAttached Devices:\nTotal 0 devices attached\n\n\nTotal 1 objects, 4096 bytes\n"
+)
+
+
+class Searcher(Script):
+    """Says whether it was told to search."""
+
+    def __init__(self, captures: Iterable[Capture | Exception]) -> None:
+        super().__init__(captures)
+        self.asked: list[bool] = []
+
+    def search(self, *, wanted: bool) -> None:
+        self.asked.append(wanted)
+
+
+def test_hiding_places_are_searched_while_something_is_hidden_and_who_let_go_is_known() -> None:
+    def seen(*holders: ProcessCapture) -> Capture:
+        files = {"sys/kernel/debug/dma_buf/bufinfo": BUFINFO_OF_ONE}
+        return replace(at(10, *holders), files={**at(10).files, **files})
+
+    backend = Searcher([seen(holding(812, {5: 4096})), seen(), at(12)])
+    run = Session(backend, never)
+    assert [len(run.refresh().history.let_go) for _ in range(2)] == [0, 1]
+    assert [(one.pid, comm) for one, comm in run.let_go[5].holders] == [(812, "app")]
+    run.refresh()
+    assert backend.asked == [False, True, False]

@@ -19,6 +19,8 @@ FOLDER: Final = "heaptop/hiding"
 """Where these files stand in a capture: below it by pid, as below /proc."""
 REST: Final = 50
 """It rests for so many times as long as it took."""
+REST_IN_BETWEEN: Final = 5
+"""The same where it has not yet come to all processes."""
 SPAN_S_MAX: Final = 0.5
 """Then it ends, however many processes there are; the next time it goes on where it ended."""
 
@@ -50,7 +52,8 @@ class HidingScan:
         began = self._timer()
         if began >= self._due:
             self._look(began)
-            self._due = self._timer() + REST * (self._timer() - began)
+            rest = REST_IN_BETWEEN if self._next else REST
+            self._due = self._timer() + rest * (self._timer() - began)
         return MappingProxyType({path: raw for files in self._found.values() for path, raw in files.items()})
 
     def _look(self, began: float) -> None:
