@@ -151,7 +151,7 @@ class Assembler:
         self._jumps[len(self._code)] = label
         self._emit(opcode, left, right, constant=constant)
 
-    def leave(self) -> None:
-        """Return 0."""
-        self.constant(R0, 0)
+    def leave(self, value: int = 0) -> None:
+        """Return that."""
+        self.constant(R0, value)
         self._emit(_EXIT)

@@ -128,7 +128,8 @@ class Programs:
         asm.move(R8, R1)
         self._begin(asm, what, RAW_BYTES)
         _copy(asm, NUMBERS.size, RAW_BYTES, R8, 0)
-        return _end(asm)
+        # At 0 the kernel keeps the event from all other perf events of the tracepoint (perf_trace_run_bpf_submit).
+        return _end(asm, 1)
 
     def open_file(self) -> bytes:
         """On entry of any release(inode, file): both addresses, and the beginning of what is there."""
@@ -196,10 +197,10 @@ def _follow(asm: Assembler, pointer: int, offset: int) -> None:
     asm.load(pointer, STACK, -_WORD)
 
 
-def _end(asm: Assembler) -> bytes:
+def _end(asm: Assembler, value: int = 0) -> bytes:
     asm.move(R1, R7)
     asm.constant(R2, 0)
     asm.call(RINGBUF_SUBMIT)
     asm.label("end")
-    asm.leave()
+    asm.leave(value)
     return asm.program()
