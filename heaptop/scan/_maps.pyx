@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The mappings of buffers, in the text that /proc/PID/maps has for them.
 
-By PROCMAP_QUERY (6.11 on), which passes over all that is not a shared mapping of a file in the kernel, or from the text.
+By PROCMAP_QUERY (6.11 on), which passes over all that is no shared mapping of a file in the kernel, or from the text.
 """
 
 from libc.errno cimport EINTR, ENOENT, errno

@@ -82,7 +82,6 @@ cdef class Reader:
         return PyBytes_FromStringAndSize(self.text + text.at, text.length)
 
 
-
 cdef struct Wanted:
     int pid, tid, fd
     uint64_t inode

@@ -13,7 +13,8 @@ from libc.stdlib cimport atoi, calloc, free, realloc
 from libc.string cimport memcmp, memset, strlen
 
 from heaptop.scan._linux cimport (
-    O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, close, entry_bytes, entry_name, list_entries, openat, readlinkat, run_time_ns, share_table, stat_quietly, statx,
+    O_CLOEXEC, O_DIRECTORY, O_NONBLOCK, O_RDONLY, close, entry_bytes, entry_name, list_entries, openat, readlinkat,
+    run_time_ns, share_table, stat_quietly, statx,
 )
 from heaptop.scan._maps cimport NAME_BYTES, Maps
 from heaptop.scan._reader cimport Text
@@ -187,14 +188,15 @@ cdef class Look(Maps):
     cdef bint list_table(self, int folder) noexcept nogil:
         cdef long count
         cdef char *entry
+        cdef const char *name
         while True:
             count = list_entries(folder, self.entries, LIST_BYTES)
             if count <= 0:
                 return count == 0 or errno == ENOENT
             entry = self.entries
             while entry < self.entries + count:
-                if entry_name(entry)[0] != b"." and self.look_at_link(folder, atoi(entry_name(entry)),
-                                                                       entry_name(entry)) < 0:
+                name = entry_name(entry)
+                if name[0] != b"." and self.look_at_link(folder, atoi(name), name) < 0:
                     return False
                 entry += entry_bytes(entry)
 
@@ -335,4 +337,3 @@ cdef class Look(Maps):
         stat = FdStat((found.stx_dev_major, found.stx_dev_minor), found.stx_ino, found.stx_size, mode, found.stx_nlink,
                       found.stx_blocks)
         return FdLink(row.fd, target, stat)
-
