@@ -17,7 +17,7 @@ Namer = Callable[[Frame], tuple[Location, ...]]
 
 _PLUMBING: Final = re.compile(
     r"(?:libc|ld|libpthread|libdl|libffi|libdmabufheap|libion|libc\+\+|libstdc\+\+|libbase|ld-linux[^/]*|ld-musl[^/]*"
-    r"|_ctypes[^/]*|linker64|linker)(?:-[0-9.]+)?\.so[^/]*|linker(?:64)?|\[vdso\]"
+    r"|_ctypes[^/]*|fcntl[^/]*|linker64|linker)(?:-[0-9.]+)?\.so[^/]*|linker(?:64)?|\[vdso\]"
 )
 """Files through which programs allocate, and which are never why."""
 _PLUMBING_FUNCTION: Final = re.compile(r"(?:__)?(?:GI_)?(?:__)?(?:libc_)?(?:ioctl|syscall)|<?(?:std|core|alloc)::.*")

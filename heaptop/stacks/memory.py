@@ -1,6 +1,7 @@
 """Reading another process's memory, by process_vm_readv(2)."""
 
 import ctypes
+import errno
 import mmap
 import os
 from typing import Final
@@ -46,12 +47,36 @@ class Memory:
             part.base, part.length = at, size
             at, left = at + size, left - size
         got = _readv(self.pid, ctypes.addressof(here), 1, ctypes.addressof(parts), len(parts), 0)
+        if got < 0 and ctypes.get_errno() == errno.ENOSYS:
+            return _read_file(self.pid, address, length)
         return buffer.raw[:got] if got > 0 else b""
 
     def word(self, address: int) -> int | None:
         """Eight bytes; None where they cannot be read."""
         data = self.read(address, 8)
         return int.from_bytes(data, "little") if len(data) == 8 else None
+
+
+def _read_file(pid: int, address: int, length_bytes: int) -> bytes:
+    """The same from /proc/PID/mem, for kernels without CONFIG_CROSS_MEMORY_ATTACH."""
+    try:
+        fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    parts: list[bytes] = []
+    end = address + length_bytes
+    try:
+        while address < end:
+            part = os.pread(fd, min(end - address, _PAGE_BYTES - address % _PAGE_BYTES), address)
+            if not part:
+                break
+            parts.append(part)
+            address += len(part)
+    except (OSError, OverflowError):
+        pass
+    finally:
+        os.close(fd)
+    return b"".join(parts)
 
 
 def identity(tid: int) -> bytes | None:
