@@ -50,7 +50,7 @@ def test_a_reversed_sort_key_is_no_option(key: str) -> None:
     ("arguments", "expected"),
     [
         (["bufers"], "no verb 'bufers'; did you mean buffers?"),
-        (["frobnicate"], "no verb 'frobnicate'; choose from alloc, buffers"),
+        (["frobnicate"], "no verb 'frobnicate'; choose from alloc, bench, buffers"),
         (["completion", "csh"], "no shell 'csh'"),
         (["buffers", "--frob"], "unrecognized arguments: --frob"),
         (["buffers", "--js"], "unrecognized arguments: --js"),

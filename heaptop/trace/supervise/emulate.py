@@ -146,7 +146,9 @@ class Emulation:
 
         def allocate(wanted: Wanted) -> None:
             allocation.size_bytes = wanted.size_bytes
-            number = self._injector.refuses(node.name, wanted.size_bytes, self._live.total() if self._live else 0)
+            number = self._injector.refuses(
+                node.name, wanted.size_bytes, None if self._live is None else self._live.settled
+            )
             if number:
                 raise OSError(number, os.strerror(number))
             caller.granted = self._buffers.allocate(node.heap, wanted, call.tid)

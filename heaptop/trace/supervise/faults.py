@@ -1,6 +1,7 @@
 """Failures on demand, to try a program's error paths: which allocation is refused. Pure."""
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -24,11 +25,16 @@ class Injector:
         self._faults = faults
         self._count = 0
 
-    def refuses(self, heap: str, size_bytes: int, live_bytes: int) -> int:
-        """The errno to refuse it with, ENOMEM as a heap that is full; 0: it may go on."""
+    def refuses(self, heap: str, size_bytes: int, live_bytes: Callable[[int], int] | None) -> int:
+        """The errno to refuse it with, ENOMEM as a heap that is full; 0: it may go on.
+
+        `live_bytes` says how much is alive, and is told how much may be (`LiveBytes.settled`).
+        """
         faults = self._faults
-        if faults.limit_bytes is not None and live_bytes + size_bytes > faults.limit_bytes:
-            return errno.ENOMEM
+        if faults.limit_bytes is not None and live_bytes is not None:
+            room = faults.limit_bytes - size_bytes
+            if live_bytes(room) > room:
+                return errno.ENOMEM
         if faults.fail_heap is None and faults.fail_nth is None:
             return 0
         if faults.fail_heap is not None and heap != faults.fail_heap:

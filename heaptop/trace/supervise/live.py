@@ -11,10 +11,13 @@ import os
 import re
 import select
 import struct
+import time
 from typing import Final
 
 from heaptop.trace.supervise.libc import LIBC, checked
 
+SETTLE_S: Final = 0.1
+SETTLE_STEP_S: Final = 0.005
 _IN_DELETE_SELF: Final = 0x400
 _IN_Q_OVERFLOW: Final = 0x4000
 _EVENT: Final = struct.Struct("iIII")
@@ -55,6 +58,16 @@ class LiveBytes:
             listed = {int(inode, 16) for inode in _WATCHED.findall(_fdinfo(self._epoll.fileno()))}
             self._by_inode = {inode: size for inode, size in self._by_inode.items() if inode in listed}
         return sum(self._by_watch.values()) + sum(self._by_inode.values())
+
+    def settled(self, at_most: int) -> int:
+        """Bytes alive; where they are more than `at_most`, once what was freed a moment ago has gone.
+
+        The emulator, or a look at the buffer from outside, can be the last to let go, after the program has.
+        """
+        deadline = time.monotonic() + SETTLE_S
+        while (total := self.total()) > at_most and (left := deadline - time.monotonic()) > 0:
+            select.select([self._inotify], [], [], min(left, SETTLE_STEP_S))
+        return total
 
     def _read_events(self) -> None:
         with contextlib.suppress(BlockingIOError):

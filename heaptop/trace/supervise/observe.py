@@ -51,7 +51,7 @@ class Observation:
         if heap is None:
             return _PASS
         allocation = Allocation(call.tid, heap, time.time(), size_bytes=_size_asked(call))
-        live_bytes = self._live.total() if self._live is not None else 0
+        live_bytes = None if self._live is None else self._live.settled
         allocation.number = self._injector.refuses(heap, allocation.size_bytes or 0, live_bytes) or None
         return Outcome(allocation.number or 0, passes=allocation.number is None, allocation=allocation)
 
