@@ -14,7 +14,7 @@ from heaptop.tui.app import HeaptopApp
 
 ROOT = Path(__file__).parent.parent
 SIZE = (132, 34)
-LOOK_S = 14.0
+LOOK_S = 24.0
 """How long the app looks at the emulator, so that trends have something to show."""
 
 
@@ -37,6 +37,7 @@ async def main(folder: Path) -> None:
         "heaps": ["1"],
         "buffers": ["2", "s", "enter", *["down"] * 13],
         "processes": ["3", "right"],
+        "leaks": ["5", "enter"],
         "lab": ["6", "a", "enter", "escape"],
     }
     await picture(EmulatedBackend(OwnEmulator("leak-fd")), folder, live, LOOK_S)

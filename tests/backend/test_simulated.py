@@ -46,7 +46,8 @@ def test_every_text_can_be_read(scenario: str) -> None:
     assert not [gap for gap in snapshot.gaps if gap.why != "not captured"]
     held = {holder.comm for buffer in snapshot.buffers for holder in buffer.holders}
     holding_none = {"streamd", "burst-camera"}  # it gives its buffers away; it gets none
-    assert len(held) == len({role.comm for role in SCENARIOS[scenario].roles} - holding_none) + (scenario == "leak-fork")
+    comms = {role.comm for role in SCENARIOS[scenario].roles} - holding_none
+    assert len(held) == len(comms) + (scenario == "leak-fork")
     assert all(buffer.file_count is not None and buffer.hidden_refs is not None for buffer in snapshot.buffers)
 
 
