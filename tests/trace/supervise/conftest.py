@@ -49,6 +49,8 @@ class Runner:
         """This interpreter, as the user."""
         before = () if self.uid is None else ("unshare", "--mount", "sh", "-c", AS_USER, "sh", str(self.uid), *hidden())
         env = {**os.environ, "XDG_RUNTIME_DIR": str(self.folder), "HOME": str(self.folder)}
+        if self.uid is not None:  # who may not write where coverage gathers, and would say so on stderr
+            env = {name: value for name, value in env.items() if not name.startswith("COV")}
         return {"args": [*before, sys.executable, *words], "env": env, "text": True}
 
     def run(self, *words: str, given: str = "") -> "subprocess.CompletedProcess[str]":
