@@ -18,6 +18,9 @@ denied() { # what is there, but not for this user
 }
 
 look() {
+    for tool in grep xargs sed ls tr sort; do
+        command -v $tool >/dev/null || echo "$MARK lacks $tool"
+    done
     debug=sys/kernel/debug
     echo proc/version proc/sys/kernel/osrelease proc/sys/kernel/random/boot_id proc/meminfo proc/vmstat \
         proc/self/status sys/kernel/dma_heap/total_pools_kb $debug/dma_buf/bufinfo | each

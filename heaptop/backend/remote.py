@@ -80,11 +80,14 @@ class RemoteBackend:
         """Let the device look once.
 
         Raises:
-            SourceError: it is gone, or did not answer in time.
+            SourceError: it is gone, did not answer in time, or has not the tools that it takes.
         """
         captured_at = self._clock()
         self._say(b"look 2>/dev/null; echo " + self._mark + b" done\n")
         said = told(self._answer(), self._mark)
+        if said.lacking:
+            lacking = ", ".join(said.lacking)
+            raise SourceError(f"{self.source} cannot be looked at", f"it has no {lacking}", "install it, or busybox")
         whole = capture_of(said.members, self.source)
         files = dict(whole.files)
         if said.unread:

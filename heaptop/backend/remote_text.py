@@ -21,15 +21,19 @@ _STAT: Final = re.compile(
 )
 _DENIED: Final = re.compile(rb"denied ((?:proc/[0-9]{1,10}/fd|sys/kernel/debug(?:/dma_buf/bufinfo)?))")
 _CMDLINE: Final = re.compile(rb"cmdline (proc/[0-9]{1,10})")
+_LACKS: Final = re.compile(rb"lacks ([a-z]{1,16})")
 _SEEN: Final = re.compile(rb"seen ([0-9]{1,9})")
 
 
 class Told(NamedTuple):
-    """Members by their path in a recording, how many processes there are, and how many lines make no sense."""
+    """Members by their path in a recording, how many processes there are, how many lines make no sense, and the tools
+    that the device lacks.
+    """
 
     members: Mapping[str, Raw]
     processes_seen: int | None
     unread: int
+    lacking: tuple[str, ...] = ()
 
 
 def told(lines: Iterable[bytes], mark: bytes) -> Told:
@@ -46,6 +50,7 @@ class _Reader:
         self._cmdline: tuple[str, list[bytes]] | None = None
         self._seen: int | None = None
         self._unread = 0
+        self._lacking: list[str] = []
 
     def read(self, lines: Iterable[bytes]) -> Told:
         for line in lines:
@@ -62,7 +67,7 @@ class _Reader:
         # A process of which no mapping was told has none of a buffer: the shell looked into all that it may.
         for path in [path for path in members if path.endswith("/comm")]:
             members.setdefault(path.removesuffix("comm") + "maps", b"")
-        return Told(members | self._errors, self._seen, self._unread)
+        return Told(members | self._errors, self._seen, self._unread, tuple(self._lacking))
 
     def _own(self, text: bytes) -> bool:
         """A line of the script's own."""
@@ -90,6 +95,8 @@ class _Reader:
                 self._errors[path.removesuffix("fd") + "maps"] = ReadError("open", errno.EACCES)
         elif found := _CMDLINE.fullmatch(text):
             self._cmdline = f"{found[1].decode()}/cmdline", []
+        elif found := _LACKS.fullmatch(text):
+            self._lacking.append(found[1].decode())
         elif found := _SEEN.fullmatch(text):
             self._seen = int(found[1])
         elif text.startswith(b"dev "):

@@ -94,6 +94,13 @@ def test_a_device_that_is_gone(command: list[str], why: str) -> None:
         look(RemoteBackend("adb", command))
 
 
+def test_a_device_without_the_tools_is_told(tmp_path: Path) -> None:
+    for tool in ("sh", "grep", "sed", "ls", "tr"):
+        (tmp_path / tool).symlink_to(shutil.which(tool) or "")
+    with pytest.raises(SourceError, match="it has no xargs, sort"):
+        look(RemoteBackend("adb", ["env", f"PATH={tmp_path}", "sh"]))
+
+
 def test_a_device_that_hangs_is_left() -> None:
     with pytest.raises(SourceError, match="did not answer"):
         look(RemoteBackend("adb", ["sh", "-c", "cat >/dev/null; :"], timeout_s=0.05))

@@ -112,7 +112,9 @@ def fill(root: Path, debian: Path) -> None:
             shutil.copy2(source, target, follow_symlinks=False)
     skip = shutil.ignore_patterns("*.so", "__pycache__", "__editable__*", "*.pth", "mypy*", "Cython", "pip", "heaptop*")
     shutil.copytree(sysconfig.get_path("purelib"), root / SITE.relative_to("/"), ignore=skip, symlinks=True)
-    for source in sorted((root / PLACE.relative_to("/")).rglob("*.pyx")):
+    (root / "tmp").chmod(0o1777)
+    place = root / PLACE.relative_to("/")
+    for source in sorted(path for folder in ("heaptop", "emulator") for path in (place / folder).rglob("*.pyx")):
         compile_part(source, debian)
 
 

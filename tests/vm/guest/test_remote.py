@@ -1,6 +1,9 @@
 """A device's own shell, on a real kernel: it tells what heaptop itself sees there, but for what only threads have."""
 
+import shutil
 from pathlib import Path
+
+import pytest
 
 from heaptop.assemble import assemble
 from heaptop.backend.kernel import KernelBackend
@@ -20,6 +23,7 @@ def is_in_the_shells_reach(holder: Holder) -> bool:
     return bool(holder.maps) and Path(f"/proc/{holder.process.pid}/maps").read_bytes() != b""
 
 
+@pytest.mark.skipif(shutil.which("xargs") is None, reason="no xargs here")
 def test_a_shell_sees_what_heaptop_sees(truth: Truth) -> None:
     assert truth.holds
     here, there = KernelBackend(), RemoteBackend("ssh:here", ["sh"])
