@@ -130,7 +130,9 @@ class _Collector:
     def keep_file(self, path: str, file: IO[bytes]) -> None:
         """Take a file of the kernel's as it is."""
         if _WANTED.fullmatch(path):
-            self.found[path] = b"".join(self._lines(file))[:SECTION_BYTES_MAX]
+            for line in self._lines(file):
+                self._keep(path, line)
+            self._finish()
 
     def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
         while line := file.readline(LINE_BYTES_MAX):
@@ -148,9 +150,15 @@ class _Collector:
         if inner is not None:
             self._path = _wanted(inner[1] or inner[2])
         elif self._path is not None:
-            size = self._sizes[self._path] = self._sizes.get(self._path, 0) + len(line)
-            if size <= SECTION_BYTES_MAX:
-                self._parts.setdefault(self._path, []).append(text + b"\n")
+            # A line longer than LINE_BYTES_MAX (a large area's bitmap) comes in pieces, of which the last has its end.
+            self._keep(self._path, text + b"\n" if line.endswith(b"\n") else line)
+
+    def _keep(self, path: str, line: bytes) -> None:
+        size = self._sizes[path] = self._sizes.get(path, 0) + len(line)
+        if size <= SECTION_BYTES_MAX:
+            self._parts.setdefault(path, []).append(line)
+        else:
+            self.found["recording"] = ReadError("read", errno.EFBIG)
 
     def _kernel(self, head: list[bytes]) -> None:
         for line in head[:200]:

@@ -108,9 +108,27 @@ def test_a_text_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_section_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dump, "SECTION_BYTES_MAX", 1000)
     section = b"------ X (dmabuf_dump) ------\n" + b"y\n" * 10_000
-    found = dump.of_text(io.BytesIO(section), "x")[dump.DMABUF_DUMP]
-    assert isinstance(found, bytes)
-    assert len(found) <= 1000
+    found = dump.of_text(io.BytesIO(section), "x")
+    assert isinstance(kept := found[dump.DMABUF_DUMP], bytes)
+    assert 0 < len(kept) <= 1000
+    assert isinstance(found["recording"], ReadError)
+
+
+def test_a_file_in_a_zip_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dump, "SECTION_BYTES_MAX", 1000)
+    path = tmp_path / "bugreport.zip"
+    path.write_bytes(bundle({"FS/proc/vmstat": b"nr_free_cma 1\n" * 10_000}))
+    files = recording.read(str(path)).files
+    assert isinstance(kept := files["proc/vmstat"], bytes)
+    assert 0 < len(kept) <= 1000
+    assert isinstance(files["recording"], ReadError)
+
+
+def test_a_line_may_be_long() -> None:
+    """A CMA area of 2 GiB has a bitmap of 16,384 numbers in one line."""
+    bitmap = b" ".join([b"4294967295"] * 16_384) + b"\n"
+    section = b"------ CMA (/sys/kernel/debug/cma/reserved/bitmap) ------\n" + bitmap
+    assert dump.of_text(io.BytesIO(section), "x") == {"sys/kernel/debug/cma/reserved/bitmap": bitmap}
 
 
 @pytest.mark.parametrize(
