@@ -6,14 +6,17 @@ LOST      id, how many
 """
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 LOST, SAMPLE = 2, 9
 HEADER: Final = struct.Struct("<IHH")
 _SAMPLE: Final = struct.Struct("<IIQI")
 _LOST: Final = struct.Struct("<QQ")
 _NUMBER: Final = struct.Struct("<H")
+
+_S = TypeVar("_S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,12 @@ class Sample:
 
 def parse(data: bytes) -> tuple[list[Sample], int]:
     """All samples of whole records in a row, and how many were lost or cannot be understood."""
-    samples: list[Sample] = []
+    return samples_of(data, _sample)
+
+
+def samples_of(data: bytes, understand: Callable[[bytes], _S | None]) -> tuple[list[_S], int]:
+    """What `understand` makes of each whole sample record's body, and how many were lost or gave None."""
+    samples: list[_S] = []
     lost = at = 0
     while at + HEADER.size <= len(data):
         kind, _, size = HEADER.unpack_from(data, at)
@@ -40,7 +48,7 @@ def parse(data: bytes) -> tuple[list[Sample], int]:
         if kind == LOST and len(body) >= _LOST.size:
             lost += _LOST.unpack_from(body)[1]
         elif kind == SAMPLE:
-            sample = _sample(body)
+            sample = understand(body)
             lost += sample is None
             samples += [] if sample is None else [sample]
     return samples, lost

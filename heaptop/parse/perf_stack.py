@@ -9,11 +9,10 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from heaptop.parse.perf_sample import HEADER, LOST, SAMPLE
+from heaptop.parse.perf_sample import samples_of
 
 _SAMPLE: Final = struct.Struct("<IIQI")
 _WORD: Final = struct.Struct("<Q")
-_LOST: Final = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +32,14 @@ class StackSample:
 
 def parse(data: bytes, registers: int) -> tuple[list[StackSample], int]:
     """All samples of whole records in a row, with so many registers each, and how many were lost or are damaged."""
-    samples: list[StackSample] = []
-    lost = at = 0
-    while at + HEADER.size <= len(data):
-        kind, _, size = HEADER.unpack_from(data, at)
-        if size < HEADER.size or at + size > len(data):
-            return samples, lost + 1
-        body = data[at + HEADER.size : at + size]
-        at += size
-        if kind == LOST and len(body) >= _LOST.size:
-            lost += _LOST.unpack_from(body)[1]
-        elif kind == SAMPLE:
-            try:
-                samples.append(_sample(body, registers))
-            except (struct.error, ValueError):
-                lost += 1
-    return samples, lost
+
+    def understood(body: bytes) -> StackSample | None:
+        try:
+            return _sample(body, registers)
+        except (struct.error, ValueError):
+            return None
+
+    return samples_of(data, understood)
 
 
 def _sample(body: bytes, registers: int) -> StackSample:
