@@ -279,7 +279,7 @@ def _counts(parts: Parts) -> tuple[tuple[Source, int | None], ...]:
     BPF's count goes first, then bufinfo's where that is in order, then that of the newest fdinfo, and else the
     smallest, so that no reference is hidden by mistake.
     """
-    newest = [] if parts.info is None else [parts.info.count]
+    newest = [] if parts.info is None else [parts.info.file_count]
     counts = newest or [holding.file_count for holding in parts.holdings if holding.file_count is not None]
     fdinfo = (Source.FDINFO, min(counts, default=None))
     row = parts.row

@@ -123,7 +123,7 @@ def _holding(seen: View, sights: list[FdSight], vmas: list[Vma]) -> Holding:
             int(not seen.shares_fds or ref.tid is not None),
             stat_of_file,
             info,
-            None if info is None else info.count,
+            None if info is None else info.file_count,
             name or None,
             None,
         )
@@ -139,7 +139,7 @@ def _holding(seen: View, sights: list[FdSight], vmas: list[Vma]) -> Holding:
         + sum(not seen.shares_fds or sight.ref.tid is not None for sight in sights),
         stat=next((sight.stat for sight in sights if sight.stat is not None), None),
         info=infos[0] if infos else None,
-        file_count=min((info.count for info in infos), default=None),
+        file_count=min((info.file_count for info in infos), default=None),
         link_name=next((sight.name for sight in sights if sight.name), None),
         map_name=next((name for vma in vmas if (name := fdlink.dmabuf_name(vma.path))), None),
     )

@@ -15,10 +15,10 @@ but not come before the real ones. All is therefore anchored on the kernel's ord
 """
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from heaptop.errors import ParseError
+from heaptop.parse.quick import quick
 from heaptop.parse.text import error_at
 
 _COMMON = rb"pos:\t(-?\d{1,19})\nflags:\t(0[0-7]{1,22})\nmnt_id:\t(-?\d{1,10})\n"
@@ -39,9 +39,8 @@ class Common(NamedTuple):
     mnt_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class DmabufFdinfo:
-    """A dma-buf's fdinfo. `size` in bytes; `count` are the references to its file, the reading's own taken off.
+class DmabufFdinfo(NamedTuple):
+    """A dma-buf's fdinfo. `size` in bytes; `file_count` are the references to its file, the reading's own taken off.
 
     `ino` is None before 5.14, `name` where none was ever set (an empty name is empty).
     """
@@ -51,7 +50,7 @@ class DmabufFdinfo:
     mnt_id: int
     ino: int | None
     size: int
-    count: int
+    file_count: int
     exp_name: bytes
     name: bytes | None
 
@@ -74,6 +73,8 @@ def parse(data: bytes) -> DmabufFdinfo | None:
     Raises:
         ParseError: not an fdinfo, or a dma-buf's that is cut or garbled.
     """
+    if quick is not None and (values := quick.fdinfo(data)) is not None:
+        return DmabufFdinfo._make(values)
     match = _DMABUF.fullmatch(data)
     if match is None:
         if _is_of_another_file(data):

@@ -10,6 +10,7 @@ better taken elsewhere. A file named `/dmabuf:x` in the root directory looks the
 import re
 from typing import NamedTuple
 
+from heaptop.parse.quick import quick
 from heaptop.parse.text import error_at
 from heaptop.sources import LIBRARY_WORDS
 
@@ -97,6 +98,8 @@ def allocator_libraries(data: bytes) -> tuple[bytes, ...]:
 
 
 def _vma(data: bytes, offset: int) -> tuple[Vma, int]:
+    if quick is not None and (found := quick.mapping(data, offset)) is not None:
+        return Vma._make(found[0]), found[1]
     match = _LINE.match(data, offset)
     if match is None:
         raise error_at("maps", "not a mapping, or cut", data, offset)

@@ -5,6 +5,7 @@ parentheses, spaces and newlines too; all after the last parenthesis are numbers
 import re
 from typing import NamedTuple
 
+from heaptop.parse.quick import quick
 from heaptop.parse.text import error_at
 
 _STAT = re.compile(rb"(\d{1,10}) \((.*)\) ([A-Za-z])((?: -?\d{1,20}){21,})\n?", re.DOTALL)
@@ -29,6 +30,8 @@ def parse(data: bytes) -> Stat:
     Raises:
         ParseError: not a stat line, or cut before field 24 (rss).
     """
+    if quick is not None and (values := quick.stat(data)) is not None:
+        return Stat._make(values)
     match = _STAT.fullmatch(data)
     if match is None:
         raise error_at("stat", "not pid (comm) state and at least 21 numbers", data)

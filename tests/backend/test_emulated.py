@@ -90,7 +90,7 @@ def test_a_capture_shows_the_scenarios_processes_and_buffers(backend: EmulatedBa
             row = by_inode[link.stat.inode]
             record = fdinfo.parse(process.table.fdinfo[link.fd])  # type: ignore[arg-type]
             assert record is not None
-            assert (record.ino, record.size, record.count) == (row.ino, row.size, row.count)
+            assert (record.ino, record.size, record.file_count) == (row.ino, row.size, row.count)
             assert (record.exp_name, record.name) == (row.exp_name, row.name)
             assert (link.target, link.stat.size_bytes) == (b"/dmabuf:" + (row.name or b""), row.size)
             assert (link.stat.mode, link.stat.dev, link.stat.blocks) == (0o600, (0, 11), row.size // 512)
@@ -167,7 +167,7 @@ def test_a_test_buffer_is_this_processes(backend: EmulatedBackend) -> None:
         assert b"/dmabuf:" + NASTY.replace(b"\n", b"\\012") + b"\n" in own.files["maps"]  # type: ignore[operator]
         record = fdinfo.parse(own.table.fdinfo[allocation.fd])  # type: ignore[arg-type]
         assert record is not None
-        assert (record.name, record.size, record.count, record.exp_name) == (NASTY, 8192, 3, b"camera")
+        assert (record.name, record.size, record.file_count, record.exp_name) == (NASTY, 8192, 3, b"camera")
     finally:
         os.close(allocation.fd)
     assert allocation.inode not in {buffer.inode for buffer in backend.state().buffers}

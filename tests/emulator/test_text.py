@@ -43,7 +43,7 @@ def test_real_fdinfo_is_rendered_again(debian_6_12: Path) -> None:
         if record is None or record.ino is None:
             continue
         buffer = BufferState(record.ino, "", record.exp_name.decode(), record.size, record.flags & 3, 1, record.name)
-        assert text.fdinfo(buffer, flags=record.flags, mnt_id=record.mnt_id, count=record.count) == raw
+        assert text.fdinfo(buffer, flags=record.flags, mnt_id=record.mnt_id, count=record.file_count) == raw
         rendered += 1
     assert rendered > 10
 
@@ -82,7 +82,7 @@ def test_the_parsers_read_buffers(buffers: list[BufferState]) -> None:
         record = fdinfo.parse(text.fdinfo(buffer, flags=0o2000002, mnt_id=9, count=counts[buffer.inode]))
         assert record is not None
         assert (record.ino, record.size, record.name) == (buffer.inode, buffer.size_bytes, buffer.name)
-        assert (record.count, record.exp_name, record.flags) == (
+        assert (record.file_count, record.exp_name, record.flags) == (
             counts[buffer.inode],
             buffer.exporter.encode(),
             0o2000002,

@@ -19,7 +19,7 @@ def render(info: DmabufFdinfo, locks: list[bytes]) -> bytes:
     if info.ino is not None:
         lines.append(b"ino:\t%d\n" % info.ino)
     lines += locks
-    lines.append(b"size:\t%d\ncount:\t%d\nexp_name:\t%s\n" % (info.size, info.count, info.exp_name))
+    lines.append(b"size:\t%d\ncount:\t%d\nexp_name:\t%s\n" % (info.size, info.file_count, info.exp_name))
     if info.name is not None:
         lines.append(b"name:\t%s\n" % info.name)
     return b"".join(lines)
@@ -32,7 +32,7 @@ INFOS = st.builds(
     mnt_id=st.integers(0, 2**31 - 1),
     ino=st.none() | U64,
     size=U64,
-    count=st.integers(0, 2**63 - 1),
+    file_count=st.integers(0, 2**63 - 1),
     exp_name=st.sampled_from((b"system", b"linux,cma", b"system-uncached", b"drm")),
     name=st.none() | hostile.names(),
 )
