@@ -10,7 +10,8 @@ from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, Gaps, counted, is_gon
 from heaptop.assemble.hiding import HidingReader
 from heaptop.assemble.infos import InfoReader
 from heaptop.assemble.memo import Last, keep_equal, keep_identical
-from heaptop.assemble.processes import Device, Holding, View
+from heaptop.assemble.parts import Holding, Parts
+from heaptop.assemble.processes import Device, View
 from heaptop.assemble.serials import InodeReader
 from heaptop.capture import Capture, ProcessCapture, ReadError
 from heaptop.model import Buffer, Process, ProcessId, Snapshot
@@ -31,7 +32,7 @@ class Assembler:
     def __init__(self) -> None:
         self._views: dict[int, tuple[ProcessCapture, View]] = {}
         self._held: dict[int, tuple[View, frozenset[Device], dict[int, Holding]]] = {}
-        self._built: dict[int, tuple[joining.Parts, Buffer]] = {}
+        self._built: dict[int, tuple[Parts, Buffer]] = {}
         self._all_views: tuple[View, ...] = ()
         self._nodes: tuple[heaps.Node, ...] = ()
         self._buffers: tuple[Buffer, ...] = ()

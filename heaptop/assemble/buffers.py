@@ -5,16 +5,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from heaptop.assemble.bpf import Bpf, BpfReader, note_refusal
 from heaptop.assemble.gaps import Gaps, counted, is_gone, missing_debugfs
 from heaptop.assemble.heaps import HeapNames
 from heaptop.assemble.memo import Last, keep_equal
-from heaptop.assemble.processes import Holding
+from heaptop.assemble.parts import Holding, Parts, SysfsEntry
 from heaptop.assemble.stacks import StacksReader
 from heaptop.call_stack import Origin
 from heaptop.capture import Capture, Raw
+from heaptop.compiled import compiled
 from heaptop.errors import ParseError
 from heaptop.model import Buffer, Fence, PageRun, Provenance, Source
 from heaptop.parse import bufinfo, dmabuf_sysfs
@@ -24,6 +25,8 @@ from heaptop.parse.dump import DumpedBuffer
 from heaptop.parse.fdinfo import DmabufFdinfo
 from heaptop.units import text_of
 
+_quick = compiled("heaptop.assemble._quick")
+
 BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
 BUFFERS: Final = "sys/kernel/dmabuf/buffers"
 
@@ -31,35 +34,6 @@ Held = Mapping[int, Sequence[Holding]]
 """How processes hold each buffer, by inode."""
 Infos = Mapping[int, DmabufFdinfo]
 """The newest fdinfo of each buffer, where it is apart from those of the processes."""
-
-
-@dataclass(slots=True)
-class SysfsEntry:
-    """`/sys/kernel/dmabuf/buffers/INODE`, as far as it was readable. Attachments are by their number."""
-
-    size: int | None = None
-    exporter: bytes | None = None
-    attachments: dict[str, bytes] = field(default_factory=dict)
-
-
-class Parts(NamedTuple):
-    """All that is told of one buffer. Equal parts make an equal buffer."""
-
-    holdings: tuple[Holding, ...]
-    row: Row | None
-    entry: SysfsEntry | None
-    trust_row: bool
-    heap_names: HeapNames
-    listed: IterRow | None = None
-    runs: tuple[PageRun, ...] | None = None
-    dumped: tuple[Source, DumpedBuffer] | None = None
-    info: DmabufFdinfo | None = None
-    origin: Origin | None = None
-
-    @property
-    def newest_info(self) -> DmabufFdinfo | None:
-        """The fdinfo that was read last, as far as that is known."""
-        return self.info or next((holding.info for holding in self.holdings if holding.info is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +193,11 @@ class _Taken:
 
 def build(inode: int, parts: Parts) -> Buffer:
     """The buffer that these parts make."""
+    built: Buffer | None = None if _quick is None else _quick.build(inode, parts, _build)
+    return _build(inode, parts) if built is None else built
+
+
+def _build(inode: int, parts: Parts) -> Buffer:
     holdings, row, entry, listed = parts.holdings, parts.row, parts.entry, parts.listed
     stat = next((holding.stat for holding in holdings if holding.stat is not None), None)
     info = parts.newest_info

@@ -7,7 +7,8 @@ from typing import Final
 
 from heaptop.assemble.gaps import NOT_CAPTURED, Gaps, counted
 from heaptop.assemble.heaps import is_heap_like
-from heaptop.assemble.processes import Holding, View
+from heaptop.assemble.parts import Holding
+from heaptop.assemble.processes import View
 from heaptop.capture import Raw
 from heaptop.model import FdRef, Gap, Holder, Process, ProcessId, Source
 from heaptop.parse.dump import Dumped, DumpedBuffer, DumpedHolding, DumpedUse

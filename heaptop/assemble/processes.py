@@ -4,12 +4,13 @@ A pure function of its capture, so that the very same capture need not be read a
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from heaptop.assemble.gaps import AS_TRACER, NOT_CAPTURED, is_denied, is_gone, reason, remedy
+from heaptop.assemble.parts import FdSight, Holding
 from heaptop.capture import FdLink, FdStat, FdTable, ProcessCapture, Raw, ReadError
+from heaptop.compiled import compiled
 from heaptop.errors import ParseError
 from heaptop.model import FdRef, Holder, MapRef, ProcessId
 from heaptop.parse import cgroup, cmdline, comm, fdinfo, fdlink, maps, oom_score_adj, stat, statm, status
@@ -17,6 +18,8 @@ from heaptop.parse.fdinfo import DmabufFdinfo
 from heaptop.parse.fdlink import Kind
 from heaptop.parse.maps import Vma
 from heaptop.units import text_of
+
+_quick = compiled("heaptop.assemble._quick")
 
 Device = tuple[int, int]
 ANONYMOUS_MAJOR: Final = 0
@@ -33,18 +36,7 @@ class Trouble(NamedTuple):
     remedy: str = ""
 
 
-class FdSight(NamedTuple):
-    """A descriptor that refers to a buffer of known identity, and what it tells. `name` is the link's."""
-
-    inode: int
-    ref: FdRef
-    stat: FdStat | None
-    info: DmabufFdinfo | None
-    name: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """One process as far as buffers go.
 
     `anonymous` counts references to buffers without identity (up to 5.2), `unidentified` those to buffers whose
@@ -76,20 +68,6 @@ class View:
         return frozenset(sight.stat.dev for sight in self.fds if sight.stat is not None)
 
 
-class Holding(NamedTuple):
-    """How one process holds one buffer, and what it told of it. `file_count` is the smallest it saw, `references` how
-    many of its descriptors and mappings are not those of another process too (None: not told).
-    """
-
-    holder: Holder
-    references: int | None
-    stat: FdStat | None
-    info: DmabufFdinfo | None
-    file_count: int | None
-    link_name: bytes | None
-    map_name: bytes | None
-
-
 def view(process: ProcessCapture) -> View:
     """Read all that a process's capture says. Never fails."""
     return _Reader(process).view()
@@ -99,13 +77,18 @@ def holdings(seen: View, devices: frozenset[Device]) -> dict[int, Holding]:
     """What the process holds, by inode. A mapping counts only where it is of one of `devices` (of any pseudo
     filesystem where none is known): a file `/dmabuf:x` in the root directory looks the same but for its device.
     """
+    mapped = tuple([vma for vma in seen.vmas if (vma.dev in devices if devices else vma.dev[0] == ANONYMOUS_MAJOR)])
+    if _quick is not None:
+        found: dict[int, Holding] = _quick.holdings(
+            seen.id, seen.comm, seen.fds, mapped, seen.shares_fds, seen.shares_maps
+        )
+        return found
     fds: dict[int, list[FdSight]] = {}
     for sight in seen.fds:
         fds.setdefault(sight.inode, []).append(sight)
     vmas: dict[int, list[Vma]] = {}
-    for vma in seen.vmas:
-        if vma.dev in devices if devices else vma.dev[0] == ANONYMOUS_MAJOR:
-            vmas.setdefault(vma.inode, []).append(vma)
+    for vma in mapped:
+        vmas.setdefault(vma.inode, []).append(vma)
     return {inode: _holding(seen, fds.get(inode, []), vmas.get(inode, [])) for inode in fds.keys() | vmas.keys()}
 
 
@@ -116,17 +99,6 @@ def _cgroup_path(data: bytes) -> bytes | None:
 
 
 def _holding(seen: View, sights: list[FdSight], vmas: list[Vma]) -> Holding:
-    if len(sights) == 1 and not vmas:  # as most do
-        _, ref, stat_of_file, info, name = sights[0]
-        return Holding(
-            Holder(seen.id, seen.comm, (ref,)),
-            int(not seen.shares_fds or ref.tid is not None),
-            stat_of_file,
-            info,
-            None if info is None else info.file_count,
-            name or None,
-            None,
-        )
     infos = [sight.info for sight in sights if sight.info is not None]
     return Holding(
         holder=Holder(
@@ -253,9 +225,9 @@ class _Reader:
         """
         process = self._process
         self._listing(process.table)
-        sights = list(self._sights(process.table, None))
         if not process.tasks:
-            return tuple(sights), ()
+            return self._only_sights(process.table), ()
+        sights = list(self._sights(process.table, None))
         tables = {_fingerprint(process.table)}
         own = []
         for task in process.tasks:
@@ -267,6 +239,13 @@ class _Reader:
             own.append(task.tid)
             sights.extend(self._sights(task.table, task.tid))
         return tuple(sights), tuple(own)
+
+    def _only_sights(self, table: FdTable) -> tuple[FdSight, ...]:
+        """Those of a process whose threads have no other table."""
+        found: tuple[FdSight, ...] | None = None
+        if _quick is not None and not table.fdinfo:
+            found = _quick.sights(table.links)
+        return tuple(self._sights(table, None)) if found is None else found
 
     def _listing(self, table: FdTable) -> None:
         if table.error is not None:

@@ -17,10 +17,11 @@ but not come before the real ones. All is therefore anchored on the kernel's ord
 import re
 from typing import NamedTuple
 
+from heaptop.compiled import compiled
 from heaptop.errors import ParseError
-from heaptop.parse.quick import quick
 from heaptop.parse.text import error_at
 
+_quick = compiled("heaptop.parse._quick")
 _COMMON = rb"pos:\t(-?\d{1,19})\nflags:\t(0[0-7]{1,22})\nmnt_id:\t(-?\d{1,10})\n"
 _HEAD = re.compile(_COMMON)
 _BEFORE_SIZE = re.compile(_COMMON + rb"(?:ino:\t\d{1,20}\n)?(?:lock:[^\n]*\n)*")
@@ -73,7 +74,7 @@ def parse(data: bytes) -> DmabufFdinfo | None:
     Raises:
         ParseError: not an fdinfo, or a dma-buf's that is cut or garbled.
     """
-    if quick is not None and (values := quick.fdinfo(data)) is not None:
+    if _quick is not None and (values := _quick.fdinfo(data)) is not None:
         return DmabufFdinfo._make(values)
     match = _DMABUF.fullmatch(data)
     if match is None:

@@ -10,10 +10,11 @@ better taken elsewhere. A file named `/dmabuf:x` in the root directory looks the
 import re
 from typing import NamedTuple
 
-from heaptop.parse.quick import quick
+from heaptop.compiled import compiled
 from heaptop.parse.text import error_at
 from heaptop.sources import LIBRARY_WORDS
 
+_quick = compiled("heaptop.parse._quick")
 _LINE = re.compile(
     rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([r-][w-][x-][sp]) ([0-9a-f]{1,16}) ([0-9a-f]{1,8}):([0-9a-f]{1,8}) (\d{1,20})"
     rb"(?: +([^\n]*))?\n"
@@ -98,7 +99,7 @@ def allocator_libraries(data: bytes) -> tuple[bytes, ...]:
 
 
 def _vma(data: bytes, offset: int) -> tuple[Vma, int]:
-    if quick is not None and (found := quick.mapping(data, offset)) is not None:
+    if _quick is not None and (found := _quick.mapping(data, offset)) is not None:
         return Vma._make(found[0]), found[1]
     match = _LINE.match(data, offset)
     if match is None:

@@ -5,9 +5,10 @@ parentheses, spaces and newlines too; all after the last parenthesis are numbers
 import re
 from typing import NamedTuple
 
-from heaptop.parse.quick import quick
+from heaptop.compiled import compiled
 from heaptop.parse.text import error_at
 
+_quick = compiled("heaptop.parse._quick")
 _STAT = re.compile(rb"(\d{1,10}) \((.*)\) ([A-Za-z])((?: -?\d{1,20}){21,})\n?", re.DOTALL)
 
 
@@ -30,7 +31,7 @@ def parse(data: bytes) -> Stat:
     Raises:
         ParseError: not a stat line, or cut before field 24 (rss).
     """
-    if quick is not None and (values := quick.stat(data)) is not None:
+    if _quick is not None and (values := _quick.stat(data)) is not None:
         return Stat._make(values)
     match = _STAT.fullmatch(data)
     if match is None:

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from heaptop.compiled import compiled
 from heaptop.errors import ParseError
-from heaptop.parse import fdinfo, maps, quick, stat
+from heaptop.parse import fdinfo, maps, stat
 
-compiled = quick.quick
-pytestmark = pytest.mark.skipif(compiled is None, reason="the compiled part was not built")
+quick = compiled("heaptop.parse._quick")
+pytestmark = pytest.mark.skipif(quick is None, reason="the compiled part was not built")
 
 NUMBERS = st.integers(-(10**21), 10**21).map(lambda number: b"%d" % number) | st.sampled_from(
     (b"0", b"00", b"-0", b"-")
@@ -60,7 +61,7 @@ def outcome(parse: Callable[[], object]) -> object:
 def without(module: Any, parse: Callable[[], object]) -> object:
     """What the pattern alone finds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "quick", None)
+        patch.setattr(module, "_quick", None)
         return outcome(parse)
 
 
@@ -86,9 +87,9 @@ def test_stat(data: bytes) -> None:
 
 
 def test_what_a_kernel_prints_needs_no_pattern() -> None:
-    assert compiled is not None
+    assert quick is not None
     head = b"pos:\t0\nflags:\t02000002\nmnt_id:\t9\nino:\t18\n"
-    assert compiled.fdinfo(head + b"size:\t4096\ncount:\t3\nexp_name:\tsystem\n") is not None
-    assert compiled.mapping(b"7f0a1c000000-7f0a1c400000 rw-s 00000000 00:0c 18       /dmabuf:\n", 0) is not None
+    assert quick.fdinfo(head + b"size:\t4096\ncount:\t3\nexp_name:\tsystem\n") is not None
+    assert quick.mapping(b"7f0a1c000000-7f0a1c400000 rw-s 00000000 00:0c 18       /dmabuf:\n", 0) is not None
     with open("/proc/self/stat", "rb") as file:
-        assert compiled.stat(file.read()) is not None
+        assert quick.stat(file.read()) is not None
