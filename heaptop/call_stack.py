@@ -1,6 +1,5 @@
 """Call stacks, and the places in source that they lead through: a part of the model."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -27,8 +26,7 @@ class NamedFrame(NamedTuple):
 Frame = CodeFrame | NamedFrame
 
 
-@dataclass(frozen=True, slots=True)
-class CallStack:
+class CallStack(NamedTuple):
     """How a program came to a call: frames, innermost first. `cut` says why the outermost are missing; else empty.
 
     Frames of callers are where their call ends, less one: the line of the call, not of what follows it.
@@ -49,8 +47,7 @@ class Location(NamedTuple):
     is_inlined: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a buffer comes from: who allocated it, when (seconds since the epoch), and on what call stack."""
 
     stack: CallStack

@@ -11,13 +11,13 @@ layers skip it by identity.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
+
+_NONE: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class ReadError:
+class ReadError(NamedTuple):
     """Why a file could not be read: the failed call (`open`, `read`, `readlink`) and its errno."""
 
     call: str
@@ -26,11 +26,6 @@ class ReadError:
 
 Raw = bytes | ReadError
 """A file's whole text, or why there is none."""
-
-
-def nothing() -> Mapping[str, Raw]:
-    """An empty, read-only mapping of files."""
-    return MappingProxyType({})
 
 
 class FdStat(NamedTuple):
@@ -56,17 +51,15 @@ class FdLink(NamedTuple):
     link_mode: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FdTable:
+class FdTable(NamedTuple):
     """An fd table: its links by rising fd, and `fdinfo` texts by fd. `error` says why the table could not be listed."""
 
     links: tuple[FdLink, ...] = ()
-    fdinfo: Mapping[int, Raw] = field(default_factory=lambda: MappingProxyType({}))
+    fdinfo: Mapping[int, Raw] = _NONE
     error: ReadError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskCapture:
+class TaskCapture(NamedTuple):
     """A thread other than the leader. A live backend keeps only those whose fd table differs from the leader's."""
 
     tid: int
@@ -74,8 +67,7 @@ class TaskCapture:
     table: FdTable
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessCapture:
+class ProcessCapture(NamedTuple):
     """One process: `files` by their name below /proc/PID (`comm`, `stat`, `status`, `maps`, `cgroup`, …).
 
     Where maps was not read whole, `maps.buffers` are its lines of buffers.
@@ -96,16 +88,14 @@ class BufferInfo(NamedTuple):
     raw: Raw
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """When a text was read, in seconds before the capture, and how long that took."""
 
     age_s: float
     cost_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(NamedTuple):
     """All that one look at a source showed.
 
     `source` names the backend (`kernel`, `emulator:steady`, `replay:PATH`). `captured_at` is seconds since the epoch,
@@ -124,5 +114,5 @@ class Capture:
     processes: tuple[ProcessCapture, ...]
     processes_seen: int | None = None
     off: frozenset[str] = frozenset()
-    older: Mapping[str, Reading] = field(default_factory=lambda: MappingProxyType({}))
-    infos: Mapping[int, BufferInfo] = field(default_factory=lambda: MappingProxyType({}))
+    older: Mapping[str, Reading] = _NONE
+    infos: Mapping[int, BufferInfo] = _NONE

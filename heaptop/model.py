@@ -8,10 +8,9 @@ says why; text from outside is UTF-8 with invalid bytes as surrogates (`units.te
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from heaptop.call_stack import Origin
 
@@ -47,13 +46,11 @@ Provenance = Mapping[str, tuple[Source, ...]]
 """Field name to the sources that told it, the one whose value was taken first."""
 
 
-def no_provenance() -> Provenance:
-    """An empty, read-only provenance."""
-    return MappingProxyType({})
+NO_PROVENANCE: Final[Provenance] = MappingProxyType({})
+"""Nothing told."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Gap:
+class Gap(NamedTuple):
     """Something that could not be read: what, why, and the one thing to do about it (may be empty)."""
 
     what: str
@@ -61,8 +58,7 @@ class Gap:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ProcessId:
+class ProcessId(NamedTuple):
     """A process's identity within one boot: pids are used again, start times (clock ticks since boot) are not."""
 
     pid: int
@@ -122,8 +118,7 @@ class Holder(NamedTuple):
         return len(self.maps) if self.counted is None else self.counted[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(NamedTuple):
     """A fence on a buffer as bufinfo prints it: `usage` is kernel, write, read, exclusive or shared."""
 
     usage: str
@@ -148,8 +143,7 @@ class PageRun(NamedTuple):
     count_pages: int
 
 
-@dataclass(frozen=True, slots=True)
-class Buffer:
+class Buffer(NamedTuple):
     """One dma-buf. Its identity is the boot id and `inode`.
 
     `name` is None for an unnamed buffer and also where no source tells names: `told("name")` says which.
@@ -168,7 +162,7 @@ class Buffer:
     fences: tuple[Fence, ...] | None
     holders: tuple[Holder, ...]
     heap: str | None = None
-    provenance: Provenance = field(default_factory=no_provenance)
+    provenance: Provenance = NO_PROVENANCE
     runs: tuple[PageRun, ...] | None = None
     origin: Origin | None = None
 
@@ -192,8 +186,7 @@ class Buffer:
         return not self.holders
 
 
-@dataclass(frozen=True, slots=True)
-class Heap:
+class Heap(NamedTuple):
     """One dma-heap. `buffers` and `size_bytes` are None where the kernel does not tell a buffer's heap (5.6 to 5.10).
 
     `cma_area` names the area a CMA heap takes from; two heaps may share one (6.17 on). `device` is (major, minor) of
@@ -207,11 +200,10 @@ class Heap:
     cma_area: str | None
     device: tuple[int, int] | None = None
     mode: int | None = None
-    provenance: Provenance = field(default_factory=no_provenance)
+    provenance: Provenance = NO_PROVENANCE
 
 
-@dataclass(frozen=True, slots=True)
-class ExporterTotal:
+class ExporterTotal(NamedTuple):
     """All buffers of one exporter. `name` is None for those whose exporter is not known. Sizes not known count as 0."""
 
     name: str | None
@@ -220,8 +212,7 @@ class ExporterTotal:
     is_heap: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A process that holds buffers. RSS counts a buffer once, whole; PSS divides it by the number of processes that
     hold it, as Android's dmabuf_dump has both (None where a dump does not tell who else does). `inodes` are the
     buffers, rising. `libraries` are the mapped ones that buffers are commonly allocated through, None where its
@@ -241,8 +232,7 @@ class Process:
     libraries: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CmaRange:
+class CmaRange(NamedTuple):
     """A contiguous part of a CMA area (areas before 6.15 have exactly one).
 
     `bitmap` has one bit per `1 << order_per_bit` pages, bit 0 of byte 0 first, 1 = allocated; None where not readable.
@@ -263,8 +253,7 @@ class CmaFailure(NamedTuple):
     errno: int
 
 
-@dataclass(frozen=True, slots=True)
-class CmaArea:
+class CmaArea(NamedTuple):
     """One CMA area. Counters are pages since boot; `failures` are None where there is no kernel log."""
 
     name: str
@@ -277,7 +266,7 @@ class CmaArea:
     alloc_pages_fail: int | None = None
     release_pages_success: int | None = None
     failures: tuple[CmaFailure, ...] | None = None
-    provenance: Provenance = field(default_factory=no_provenance)
+    provenance: Provenance = NO_PROVENANCE
 
     @property
     def base_pfn(self) -> int | None:
@@ -289,8 +278,7 @@ Zone = tuple[int, str, tuple[int, ...]]
 """A zone of memory: node, name, and its free blocks by order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """System-wide memory, where told.
 
     `pools_bytes` is what Android's heaps keep back for reuse. `cma_free_blocks` are the page allocator's free blocks of
@@ -316,11 +304,10 @@ class HidingKind(StrEnum):
     IO_URING = "io_uring"
 
 
-@dataclass(frozen=True, slots=True)
-class HidingPlace:
+class HidingPlace(NamedTuple):
     """A socket in whose queue descriptors wait, or a ring with registered buffers: descriptor `fd` of a process.
 
-    `count` are the descriptors in flight (of whatever files), or the buffers registered; `names` are those buffers'
+    `held` are the descriptors in flight (of whatever files), or the buffers registered; `names` are those buffers'
     names, empty where unnamed, None where the kernel does not tell (all of IN_FLIGHT).
     """
 
@@ -328,12 +315,11 @@ class HidingPlace:
     process: ProcessId
     comm: str
     fd: int
-    count: int
+    held: int
     names: tuple[str | None, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """All that one capture tells. Tuples are in a fixed order: heaps, exporters and areas by name, buffers by inode,
     processes by pid. `inodes_count` says that inode numbers count the buffers of this boot (None: not known).
     """
@@ -375,8 +361,7 @@ class CmaReason(StrEnum):
     PINNED = "pages pinned (busy)"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One thing that happened, at `time` (seconds since the epoch), by a thread.
 
     A free is by whoever dropped the last reference: a driver or a dying process too, never evidence of ownership.

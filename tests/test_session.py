@@ -3,7 +3,6 @@
 import errno
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import pytest
 
@@ -49,7 +48,7 @@ def at(moment: float, *processes: ProcessCapture, boot: str | None = None) -> Ca
     files = {"dev.ls": DEV_LS}
     if boot is not None:
         files["proc/sys/kernel/random/boot_id"] = f"{boot * 8}-{boot * 4}-{boot * 4}-{boot * 4}-{boot * 12}\n".encode()
-    return replace(capture(files, processes), captured_at=moment)
+    return capture(files, processes)._replace(captured_at=moment)
 
 
 def never() -> float:
@@ -77,7 +76,7 @@ def test_a_capability_lost_while_running() -> None:
     refused = [ProcessCapture(pid, {"comm": b"x\n", "maps": from_start}, FdTable(error=from_start)) for pid in (8, 9)]
     bufinfo = {"sys/kernel/debug/dma_buf/bufinfo": dropped}
     later = at(11, holding(7, {5: 4096}), *refused)
-    looks = session(at(10, holding(7, {5: 4096}), refused[0]), replace(later, files={**later.files, **bufinfo}), later)
+    looks = session(at(10, holding(7, {5: 4096}), refused[0]), later._replace(files={**later.files, **bufinfo}), later)
     assert looks.refresh().lost == ()
     lost = looks.refresh().lost
     assert {(gap.why, gap.remedy) for gap in lost} == {("permission denied", "run as root")}
@@ -90,7 +89,7 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
 
     def started(capture_of: ProcessCapture, ticks: int) -> ProcessCapture:
         rest = " ".join(["0"] * 18 + [str(ticks)] + ["0"] * 30)
-        return replace(capture_of, files={**capture_of.files, "stat": f"7 (app) S {rest}\n".encode()})
+        return capture_of._replace(files={**capture_of.files, "stat": f"7 (app) S {rest}\n".encode()})
 
     looks = session(at(10, started(holding(7, {5: 4096}), 100)), at(11, started(holding(7, {6: 8192}), 200)))
     first, second = looks.refresh(), looks.refresh()
@@ -102,7 +101,7 @@ def test_a_pid_that_is_used_again_is_another_process() -> None:
 
 
 def test_without_a_captures_time_the_clock_tells() -> None:
-    one = replace(at(0, holding(1, {5: 4096})), captured_at=None)
+    one = at(0, holding(1, {5: 4096}))._replace(captured_at=None)
     assert session(one, clock=lambda: 77.0).refresh().history.first_seen == {5: 77.0}
 
 
@@ -137,7 +136,7 @@ def test_who_let_go_last() -> None:
     text += b"00004096\t00000002\t00080007\t00000001\tsystem\t00000005\tx\n\tAttached Devices:\n"
     text += b"Total 0 devices attached\n\n\nTotal 1 objects, 4096 bytes\n"
     held = at(10, holding(1, {5: 4096}, "camera"), holding(2, {5: 4096}, "app"))
-    orphaned = replace(at(11), files={"sys/kernel/debug/dma_buf/bufinfo": text})
+    orphaned = at(11)._replace(files={"sys/kernel/debug/dma_buf/bufinfo": text})
     run = session(held, orphaned)
     run.refresh()
     update = run.refresh()
@@ -280,7 +279,7 @@ class Searcher(Script):
 def test_hiding_places_are_searched_while_something_is_hidden_and_who_let_go_is_known() -> None:
     def seen(*holders: ProcessCapture) -> Capture:
         files = {"sys/kernel/debug/dma_buf/bufinfo": BUFINFO_OF_ONE}
-        return replace(at(10, *holders), files={**at(10).files, **files})
+        return at(10, *holders)._replace(files={**at(10).files, **files})
 
     backend = Searcher([seen(holding(812, {5: 4096})), seen(), at(12)])
     run = Session(backend, never)

@@ -1,7 +1,7 @@
 """Time lines made by hand: captures in kernel text of buffers that processes hold."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from heaptop.capture import Capture
@@ -32,7 +32,7 @@ def looked(holders: Mapping[str, Iterable[Held]], at: float, boot: int = 0) -> C
         for number, (comm, held) in enumerate((comm, tuple(held)) for comm, held in holders.items())
     ]
     files = {"proc/sys/kernel/random/boot_id": f"{UUID(int=boot)}\n".encode()}
-    return replace(capture(files, processes), captured_at=at, source="line")
+    return capture(files, processes)._replace(captured_at=at, source="line")
 
 
 @dataclass

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -77,8 +76,7 @@ class Anonymiser:
             same = known is not None and known[0] is process
             self._processes[process.pid] = known if known and same else (process, self._process(process))
         infos = {inode: info._replace(raw=_text(info.raw, self.fdinfo)) for inode, info in capture.infos.items()}
-        return replace(
-            capture,
+        return capture._replace(
             source=_source(capture.source),
             files=self._files(capture.files, self._system_rule),
             links=MappingProxyType({path: to for path, to in capture.links.items() if _PLAIN_LINKS.fullmatch(path)}),
@@ -234,7 +232,7 @@ class Anonymiser:
 
     def _tasks(self, tasks: Iterable[TaskCapture]) -> Iterable[TaskCapture]:
         for task in tasks:
-            yield replace(task, files=self._files(task.files, self._process_rule), table=self._table(task.table))
+            yield task._replace(files=self._files(task.files, self._process_rule), table=self._table(task.table))
 
     def _table(self, table: FdTable) -> FdTable:
         links = tuple(FdLink(link.fd, self.path(link.target), link.stat, link.link_mode) for link in table.links)

@@ -90,13 +90,13 @@ def _in_flight(places: Iterable[HidingPlace]) -> Part | None:
     sockets = [place for place in places if place.kind is HidingKind.IN_FLIGHT]
     if not sockets:
         return None
-    return Part(Kind.IN_FLIGHT, sum(place.count for place in sockets), is_certain=False, who=_who(sockets))
+    return Part(Kind.IN_FLIGHT, sum(place.held for place in sockets), is_certain=False, who=_who(sockets))
 
 
 def _who(places: Iterable[HidingPlace]) -> str:
     """`streamd 812 fd 5 (34)`, and how many more."""
-    found = sorted(places, key=lambda place: -place.count)
-    shown = ", ".join(f"{one.comm} {one.process.pid} fd {one.fd} ({one.count})" for one in found[:WHO_SHOWN])
+    found = sorted(places, key=lambda place: -place.held)
+    shown = ", ".join(f"{one.comm} {one.process.pid} fd {one.fd} ({one.held})" for one in found[:WHO_SHOWN])
     return shown + (f" and {len(found) - WHO_SHOWN} more" if len(found) > WHO_SHOWN else "")
 
 

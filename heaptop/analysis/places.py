@@ -1,7 +1,6 @@
 """Where buffers of CMA areas lie, as live events told: for kernels that tell it in no other way."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -47,7 +46,7 @@ class Places:
                 placed[buffer.inode] = before
                 buffers[index] = before[1]
         self._placed = placed
-        return replace(snapshot, buffers=tuple(buffers)) if placed else snapshot
+        return snapshot._replace(buffers=tuple(buffers)) if placed else snapshot
 
 
 def _placed(buffer: Buffer, event: Event, page_bytes: int) -> Buffer:
@@ -55,4 +54,4 @@ def _placed(buffer: Buffer, event: Event, page_bytes: int) -> Buffer:
     if event.pfn is None or size_bytes is None:
         return buffer
     provenance: Mapping[str, tuple[Source, ...]] = MappingProxyType({**buffer.provenance, "runs": (Source.EVENTS,)})
-    return replace(buffer, runs=(PageRun(event.pfn, -(-size_bytes // page_bytes)),), provenance=provenance)
+    return buffer._replace(runs=(PageRun(event.pfn, -(-size_bytes // page_bytes)),), provenance=provenance)

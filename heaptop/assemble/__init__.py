@@ -69,7 +69,7 @@ class Assembler:
         memory = system.memory(capture, gaps)
         kernel = system.kernel_release(capture, gaps)
         if memory.pools_bytes is None and dump.pools_bytes is not None:
-            memory = replace(memory, pools_bytes=dump.pools_bytes)
+            memory = memory._replace(pools_bytes=dump.pools_bytes)
         areas = cma.area_files(capture.files, sorted(names.names))
         area_names = [area.name for area in areas]
         pages = (*(view.page_bytes for view in views), system.own_page_bytes(capture.files))

@@ -1,7 +1,6 @@
 """CMA as the kernel log tells it: the allocations that failed and, where nothing better does, the areas themselves."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -26,7 +25,7 @@ def with_log(areas: tuple[CmaArea, ...], files: Mapping[str, Raw], page_bytes: i
     known = {area.name for area in areas}
     told = {text_of(free.area): free for free in log.free_runs if free.area is not None}
     added = tuple(_area(name, told.get(name), log, page_bytes, gaps) for name in sorted(failures.keys() - known))
-    return tuple(replace(area, failures=failures.get(area.name, ())) for area in sorted((*areas, *added), key=_name))
+    return tuple(area._replace(failures=failures.get(area.name, ())) for area in sorted((*areas, *added), key=_name))
 
 
 def _name(area: CmaArea) -> str:

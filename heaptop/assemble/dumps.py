@@ -1,7 +1,7 @@
 """What other people's dumps tell, in the shape in which processes and lists tell it, so that all is joined by inode."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -181,7 +181,7 @@ def gaps_of(dumps: Dumps, gaps: tuple[Gap, ...]) -> tuple[Gap, ...]:
     if not dumps.is_any:
         return gaps
     left = [gap for gap in gaps if gap.why != NOT_CAPTURED and gap.what != "heaps"]
-    left = [replace(gap, remedy="") if gap.remedy.startswith("mount ") else gap for gap in left]
+    left = [gap._replace(remedy="") if gap.remedy.startswith("mount ") else gap for gap in left]
     whole = Gap(
         "what a capture has besides",
         "a dump of another tool tells only this much",
@@ -202,7 +202,7 @@ def processes(dumps: Dumps, found: Iterable[Process]) -> tuple[Process, ...]:
         if use is None:
             continue
         if pid in by_pid:
-            by_pid[pid] = replace(by_pid[pid], pss_bytes=use.pss)
+            by_pid[pid] = by_pid[pid]._replace(pss_bytes=use.pss)
             continue
         by_pid[pid] = Process(
             id=view.id,

@@ -1,6 +1,5 @@
 """Captures without the sources that were switched off, for backends that have theirs whole."""
 
-from dataclasses import replace
 from types import MappingProxyType
 
 from heaptop.capture import Capture, FdTable, ProcessCapture
@@ -25,8 +24,8 @@ class Chosen:
                 known = before.get(process.pid)
                 is_same = known is not None and known[0] is process
                 self._processes[process.pid] = known if known and is_same else (process, _process(process, self._off))
-            made = without(replace(capture, processes=()), self._off)
-            self._last = capture, replace(made, processes=tuple(made for _, made in self._processes.values()))
+            made = without(capture._replace(processes=()), self._off)
+            self._last = capture, made._replace(processes=tuple(made for _, made in self._processes.values()))
         return self._last[1]
 
 
@@ -35,8 +34,7 @@ def without(capture: Capture, off: frozenset[str]) -> Capture:
     if not off:
         return capture
     is_pass = not off >= PROCESSES
-    return replace(
-        capture,
+    return capture._replace(
         files=MappingProxyType({path: raw for path, raw in capture.files.items() if source_of(path) not in off}),
         links=MappingProxyType({path: raw for path, raw in capture.links.items() if source_of(path) not in off}),
         processes=tuple(_process(process, off) for process in capture.processes) if is_pass else (),
@@ -49,7 +47,7 @@ def without(capture: Capture, off: frozenset[str]) -> Capture:
 
 def _process(process: ProcessCapture, off: frozenset[str]) -> ProcessCapture:
     files = {name: raw for name, raw in process.files.items() if name.partition(".")[0] not in off}
-    tasks = () if "tasks" in off else tuple(replace(task, table=_table(task.table, off)) for task in process.tasks)
+    tasks = () if "tasks" in off else tuple(task._replace(table=_table(task.table, off)) for task in process.tasks)
     return ProcessCapture(process.pid, MappingProxyType(files), _table(process.table, off), tasks)
 
 

@@ -11,7 +11,6 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -198,7 +197,7 @@ class _Translation:
     def process(self, process: ProcessCapture) -> ProcessCapture | None:
         """A process that holds some of these buffers; None for any other."""
         table = self._table(process.table)
-        tasks = tuple(replace(task, table=self._table(task.table)) for task in process.tasks)
+        tasks = tuple(task._replace(table=self._table(task.table)) for task in process.tasks)
         by_fd = any(link.stat is not None for one in (table, *(task.table for task in tasks)) for link in one.links)
         if not by_fd and self._buffers.keys().isdisjoint(_mapped(process)):
             return None

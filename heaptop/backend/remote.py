@@ -10,7 +10,6 @@ import select
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from importlib import resources
 from typing import Final
 
@@ -93,8 +92,7 @@ class RemoteBackend:
         if said.unread:
             files["recording"] = ReadError("read", errno.EBADMSG)
         return without(
-            replace(
-                whole,
+            whole._replace(
                 captured_at=captured_at,
                 files=files,
                 processes_seen=said.processes_seen,

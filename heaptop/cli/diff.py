@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from heaptop.analysis.diff import Delta, diff, told_by_both
@@ -113,7 +112,7 @@ def _opened(what: str, options: Options) -> tuple[Backend, str | None]:
 def _filtered(before: Snapshot, now: Snapshot, delta: Delta, chosen: "Filter") -> tuple[Snapshot, Snapshot, Delta]:
     """Both with the buffers that match, and what of the difference does, before or now."""
     old, new = (
-        replace(one, buffers=tuple(buffer for buffer in one.buffers if chosen.matches(buffer))) for one in (before, now)
+        one._replace(buffers=tuple(buffer for buffer in one.buffers if chosen.matches(buffer))) for one in (before, now)
     )
     kept = tuple(pair for pair in delta.changed if any(map(chosen.matches, pair)))
     came = tuple(buffer for buffer in delta.new if chosen.matches(buffer))

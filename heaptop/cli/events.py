@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -166,7 +165,7 @@ class _Stream:
 
 
 def _of_area(snapshot: Snapshot, name: str | None) -> Snapshot:
-    return replace(snapshot, cma=tuple(area for area in snapshot.cma if area.name == name))
+    return snapshot._replace(cma=tuple(area for area in snapshot.cma if area.name == name))
 
 
 @contextmanager

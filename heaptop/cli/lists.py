@@ -140,14 +140,14 @@ def shape(sight: Sight, verb: str, chosen: "Filter | None", order: str | None) -
     if order is not None:
         match verb:
             case "heaps":
-                snapshot = replace(snapshot, heaps=sort_rows(snapshot.heaps, HEAP_KEYS, order))
+                snapshot = snapshot._replace(heaps=sort_rows(snapshot.heaps, HEAP_KEYS, order))
             case "buffers":
                 keys = buffer_keys(sight.first_seen)
-                snapshot = replace(snapshot, buffers=sort_rows(snapshot.buffers, keys, order))
+                snapshot = snapshot._replace(buffers=sort_rows(snapshot.buffers, keys, order))
             case "processes":
-                snapshot = replace(snapshot, processes=sort_rows(snapshot.processes, PROCESS_KEYS, order))
+                snapshot = snapshot._replace(processes=sort_rows(snapshot.processes, PROCESS_KEYS, order))
             case _:
-                snapshot = replace(snapshot, cma=sort_rows(snapshot.cma, CMA_KEYS, order))
+                snapshot = snapshot._replace(cma=sort_rows(snapshot.cma, CMA_KEYS, order))
     return replace(sight, snapshot=snapshot)
 
 
@@ -165,10 +165,9 @@ def _filtered(sight: Sight, verb: str, chosen: "Filter") -> Snapshot:
         by_inode = {buffer.inode: buffer for buffer in snapshot.buffers}
         kept = tuple(process for process in snapshot.processes if chosen.matches_process(process, by_inode, context))
         held = {inode for process in kept for inode in process.inodes}
-        return replace(snapshot, processes=kept, buffers=tuple(b for b in snapshot.buffers if b.inode in held))
+        return snapshot._replace(processes=kept, buffers=tuple(b for b in snapshot.buffers if b.inode in held))
     buffers = tuple(buffer for buffer in snapshot.buffers if chosen.matches(buffer, context))
-    return replace(
-        snapshot,
+    return snapshot._replace(
         buffers=buffers,
         heaps=tuple(_recounted(heap, buffers) for heap in snapshot.heaps),
         exporters=tuple(total for old in snapshot.exporters if (total := _exporter_total(old, buffers)).buffers),
@@ -180,12 +179,12 @@ def _recounted(heap: Heap, buffers: tuple[Buffer, ...]) -> Heap:
     if heap.buffers is None:
         return heap
     mine = [buffer for buffer in buffers if buffer.heap == heap.name]
-    return replace(heap, buffers=len(mine), size_bytes=sum(buffer.size_bytes or 0 for buffer in mine))
+    return heap._replace(buffers=len(mine), size_bytes=sum(buffer.size_bytes or 0 for buffer in mine))
 
 
 def _exporter_total(total: ExporterTotal, buffers: tuple[Buffer, ...]) -> ExporterTotal:
     mine = [buffer for buffer in buffers if buffer.exporter == total.name]
-    return replace(total, buffers=len(mine), size_bytes=sum(buffer.size_bytes or 0 for buffer in mine))
+    return total._replace(buffers=len(mine), size_bytes=sum(buffer.size_bytes or 0 for buffer in mine))
 
 
 def render(sight: Sight, options: Options, number: int = 0) -> str:

@@ -166,7 +166,7 @@ class Journal:
             members = self._differ.changes(capture)
             facts = replace(facts, first_seen={})
         at = self._clock() if capture.captured_at is None else capture.captured_at
-        about = about_text(replace(capture, captured_at=at), **facts.as_json(now_s))
+        about = about_text(capture._replace(captured_at=at), **facts.as_json(now_s))
         moment = Moment(self._segment.moments, at, now_s, facts.buffers, facts.size_bytes, facts.changes, facts.mark)
         packed = self._segment.pack(members, about, at)
         if self._segment.moments == 0:

@@ -12,7 +12,7 @@ import stat
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from types import MappingProxyType
@@ -105,9 +105,9 @@ class Series:
         capture = replayed.capture(min(number, len(replayed) - 1), self._source)
         if number >= len(replayed):
             files = {**capture.files, DAMAGE: damage or ReadError("tar", errno.EIO)}
-            capture = replace(capture, files=MappingProxyType(files))
+            capture = capture._replace(files=MappingProxyType(files))
         at = self.line.at[index]
-        return capture if capture.captured_at == at else replace(capture, captured_at=at)
+        return capture if capture.captured_at == at else capture._replace(captured_at=at)
 
     def first_seen(self, index: int) -> Mapping[int, float]:
         """When buffers that were there at a moment had first been seen, as far as the recorder told."""

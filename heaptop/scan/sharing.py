@@ -3,7 +3,6 @@ other holds too, by the very same reference.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -63,7 +62,7 @@ class Sharing:
         if before is not None and before[0] is process and before[1] == shared:
             return before[2]
         notes = {name: b"%d\n" % pid for name, pid in zip((FD_SHARED, MAPS_SHARED), shared, strict=True) if pid}
-        noted = replace(process, files=MappingProxyType({**process.files, **notes}))
+        noted = process._replace(files=MappingProxyType({**process.files, **notes}))
         self._noted[process.pid] = process, shared, noted
         return noted
 

@@ -101,10 +101,10 @@ class Joiner:
         latency_s = None if thread.call is None else (step.time_ns - thread.call.time_ns) / 1e9
         has_failed = step.result is not None and step.result < 0
         if (event := thread.alloc or (None if has_failed else self._begun(thread))) is not None:
-            yield replace(event, latency_s=latency_s)
+            yield event._replace(latency_s=latency_s)
         elif thread.call is not None and step.result is not None and has_failed:
             asked = replace(step, size_bytes=thread.call.size_bytes)
-            yield replace(self._event(EventKind.ALLOC_FAIL, asked), latency_s=latency_s, errno=-step.result)
+            yield self._event(EventKind.ALLOC_FAIL, asked)._replace(latency_s=latency_s, errno=-step.result)
 
     def _exported(self, step: Step, thread: _Thread) -> Iterator[Event]:
         begun, thread.exporting = thread.exporting, None
@@ -112,7 +112,7 @@ class Joiner:
             return
         if begun is not None:
             step = replace(step, exporter=begun.exporter, size_bytes=step.size_bytes or begun.size_bytes)
-        event = replace(self._event(EventKind.ALLOC, step, exporter=_text(step.exporter)), pfn=self._pfn(step, thread))
+        event = self._event(EventKind.ALLOC, step, exporter=_text(step.exporter))._replace(pfn=self._pfn(step, thread))
         if event.inode is not None:
             self._known[event.inode] = Known(event.size_bytes, event.exporter)
         if thread.call is None:
@@ -140,8 +140,7 @@ class Joiner:
             thread.pages = step
             return
         asked = replace(step, size_bytes=None if step.count_pages is None else step.count_pages * self._page_bytes)
-        yield replace(
-            self._event(EventKind.CMA_FAIL, asked),
+        yield self._event(EventKind.CMA_FAIL, asked)._replace(
             area=_text(step.area),
             align_order=step.align_order,
             reason=CmaReason.PINNED if busy else CmaReason.NO_RUN,

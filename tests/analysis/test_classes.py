@@ -1,7 +1,5 @@
 """`analysis.classes`."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,7 +42,7 @@ def test_what_one_side_does_not_tell_makes_no_classes() -> None:
     rows = [
         buffer(inode, 20 if inode > 7 else 10, exporter=None, name="a" if inode == 7 else "b") for inode in (7, 8, 9)
     ]
-    dump = replace(snapshot(*rows), gaps=(Gap("who holds 3 buffers", "this dump does not tell", ""),))
+    dump = snapshot(*rows)._replace(gaps=(Gap("who holds 3 buffers", "this dump does not tell", ""),))
     untold = untold_by(told, dump)
     assert untold == ("exporter", "holder")
     (delta,) = class_deltas(told.buffers, dump.buffers, untold)

@@ -1,7 +1,5 @@
 """What is worth a capture of its own."""
 
-from dataclasses import replace
-
 from heaptop.analysis.incident import Incident, IncidentWatch, Kind, Thresholds
 from heaptop.model import Memory, Snapshot
 from tests.analysis.builders import buffer, snapshot
@@ -10,7 +8,7 @@ MIB = 1 << 20
 
 
 def of(size_mib: int, failures: int | None = None) -> Snapshot:
-    return replace(snapshot(buffer(1, size_bytes=size_mib * MIB)), memory=Memory(cma_alloc_fail=failures))
+    return snapshot(buffer(1, size_bytes=size_mib * MIB))._replace(memory=Memory(cma_alloc_fail=failures))
 
 
 def kinds(watch: IncidentWatch, *looks: tuple[float, int]) -> list[list[Kind]]:

@@ -1,7 +1,5 @@
 """`analysis.orphans` and `analysis.serials`."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +16,7 @@ OLD_RING = HidingPlace(HidingKind.IO_URING, ProcessId(8, 1), "ring", 9, 1, (None
 
 
 def kinds(one: Buffer, *places: HidingPlace, others: tuple[Buffer, ...] = ()) -> list[tuple[Kind, int, bool]]:
-    seen = replace(snapshot(one, *others), hiding=places)
+    seen = snapshot(one, *others)._replace(hiding=places)
     return [(part.kind, part.count, part.is_certain) for part in parts_of(one, seen)]
 
 
@@ -36,9 +34,9 @@ def test_a_ring_that_names_the_buffer() -> None:
 
 
 def test_attachments_then_sockets_then_the_rest() -> None:
-    one = replace(buffer(1, hidden_refs=3), attachments=("vgem",))
+    one = buffer(1, hidden_refs=3)._replace(attachments=("vgem",))
     assert kinds(one, SOCKET) == [(Kind.ATTACHED, 1, True), (Kind.IN_FLIGHT, 2, False)]
-    assert parts_of(one, replace(snapshot(one), hiding=(SOCKET,)))[1].who == "streamd 7 fd 5 (34)"
+    assert parts_of(one, snapshot(one)._replace(hiding=(SOCKET,)))[1].who == "streamd 7 fd 5 (34)"
 
 
 def test_a_threads_own_table_is_seen_and_told() -> None:
@@ -49,8 +47,8 @@ def test_a_threads_own_table_is_seen_and_told() -> None:
 
 @given(st.integers(0, 9), st.integers(0, 3), st.integers(0, 9))
 def test_no_more_parts_than_hidden_references(hidden: int, devices: int, waiting: int) -> None:
-    one = replace(buffer(1, name="cam", hidden_refs=hidden), attachments=("a",) * devices)
-    places = (replace(SOCKET, count=waiting), RING) if waiting else (RING,)
+    one = buffer(1, name="cam", hidden_refs=hidden)._replace(attachments=("a",) * devices)
+    places = (SOCKET._replace(held=waiting), RING) if waiting else (RING,)
     assert sum(count for _, count, _ in kinds(one, *places)) == hidden
 
 
@@ -72,7 +70,7 @@ def test_orphans_largest_first_with_who_let_go() -> None:
 
 
 def looked(*inodes: int, counts: bool | None = True) -> Snapshot:
-    return replace(snapshot(*map(buffer, inodes)), inodes_count=counts)
+    return snapshot(*map(buffer, inodes))._replace(inodes_count=counts)
 
 
 def test_inodes_tell_how_many_were_allocated() -> None:

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 from heaptop.analysis.places import PLACES_MAX, Places
 from heaptop.model import Buffer, Event, EventKind, PageRun, Source
 from tests.analysis.builders import buffer, snapshot
@@ -33,7 +31,7 @@ def test_a_buffer_lies_where_its_allocation_said_until_it_is_freed() -> None:
 def test_what_a_better_source_told_stays() -> None:
     places = Places()
     places.note([alloc(1)])
-    told = replace(buffer(1), runs=(PageRun(9, 1),))
+    told = buffer(1)._replace(runs=(PageRun(9, 1),))
     assert placed(places, told)[0] is told
 
 
@@ -43,7 +41,7 @@ def test_a_buffer_that_did_not_change_is_the_same_object() -> None:
     one = buffer(1)
     first, second = placed(places, one)[0], placed(places, one)[0]
     assert first is second
-    assert placed(places, replace(one))[0] is not first
+    assert placed(places, one._replace())[0] is not first
     nothing = snapshot(one)
     assert Places().put_into(nothing) is nothing
 

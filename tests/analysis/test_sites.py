@@ -1,7 +1,5 @@
 """Call sites: who is to blame, the tree and its sums, and the moment with most bytes."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +49,7 @@ WHOLE = stack(1, 2, 3, 5)
 
 def held(inode: int, of: CallStack | None, size_bytes: int = 4096) -> Buffer:
     origin = None if of is None else Origin(of, 7, 7, "player", 0.0)
-    return replace(buffer(inode), size_bytes=size_bytes, origin=origin)
+    return buffer(inode)._replace(size_bytes=size_bytes, origin=origin)
 
 
 def test_the_site_and_who_called_it() -> None:

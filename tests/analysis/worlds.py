@@ -1,7 +1,6 @@
 """Worlds of buffers in simulated time, looked at once a second through a tracker."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from heapq import heappop, heappush
 from random import Random
 
@@ -41,7 +40,7 @@ class World:
         return self._inode
 
     def give(self, inode: int, *holders: Holder) -> None:
-        self.buffers[inode] = replace(self.buffers[inode], holders=holders)
+        self.buffers[inode] = self.buffers[inode]._replace(holders=holders)
 
     def look(self) -> None:
         shown = snapshot(*(self.buffers[inode] for inode in sorted(self.buffers)))

@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import cache
 
 from heaptop import recording
@@ -22,38 +21,38 @@ def real(name: str = FULL) -> Capture:
 
 def without_files(capture: Capture, *prefixes: str) -> Capture:
     kept = {path: raw for path, raw in capture.files.items() if not path.startswith(prefixes)}
-    return replace(capture, files=kept)
+    return capture._replace(files=kept)
 
 
 def with_files(capture: Capture, files: Mapping[str, Raw]) -> Capture:
-    return replace(capture, files={**capture.files, **files})
+    return capture._replace(files={**capture.files, **files})
 
 
 def each_process(capture: Capture, change: Callable[[ProcessCapture], ProcessCapture]) -> Capture:
-    return replace(capture, processes=tuple(map(change, capture.processes)))
+    return capture._replace(processes=tuple(map(change, capture.processes)))
 
 
 def without_process_files(capture: Capture, *names: str) -> Capture:
     def change(process: ProcessCapture) -> ProcessCapture:
-        return replace(process, files={name: raw for name, raw in process.files.items() if name not in names})
+        return process._replace(files={name: raw for name, raw in process.files.items() if name not in names})
 
     return each_process(capture, change)
 
 
 def each_table(capture: Capture, change: Callable[[FdTable], FdTable]) -> Capture:
     def process(old: ProcessCapture) -> ProcessCapture:
-        tasks = tuple(replace(task, table=change(task.table)) for task in old.tasks)
-        return replace(old, table=change(old.table), tasks=tasks)
+        tasks = tuple(task._replace(table=change(task.table)) for task in old.tasks)
+        return old._replace(table=change(old.table), tasks=tasks)
 
     return each_process(capture, process)
 
 
 def without_stat(table: FdTable) -> FdTable:
-    return replace(table, links=tuple(link._replace(stat=None) for link in table.links))
+    return table._replace(links=tuple(link._replace(stat=None) for link in table.links))
 
 
 def without_fdinfo(table: FdTable) -> FdTable:
-    return replace(table, fdinfo={})
+    return table._replace(fdinfo={})
 
 
 def by_inode(snapshot: Snapshot) -> dict[int, Buffer]:

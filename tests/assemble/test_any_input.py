@@ -2,7 +2,6 @@
 
 import errno
 import random
-from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -49,15 +48,15 @@ def spoil_capture(whole: Capture, seed: int, share: float) -> Capture:
 
     def process(old: ProcessCapture) -> ProcessCapture:
         files = {name: spoil(raw, rng) if rng.random() < share else raw for name, raw in old.files.items()}
-        tasks = tuple(replace(task, table=spoil_table(task.table, rng, share)) for task in old.tasks)
-        return replace(old, files=files, table=spoil_table(old.table, rng, share), tasks=tasks)
+        tasks = tuple(task._replace(table=spoil_table(task.table, rng, share)) for task in old.tasks)
+        return old._replace(files=files, table=spoil_table(old.table, rng, share), tasks=tasks)
 
     files = {
         path: spoil(raw, rng) if rng.random() < share else raw
         for path, raw in whole.files.items()
         if rng.random() >= share / 4
     }
-    return replace(whole, files=files, processes=tuple(map(process, whole.processes)))
+    return whole._replace(files=files, processes=tuple(map(process, whole.processes)))
 
 
 def check(shot: Snapshot) -> None:

@@ -1,7 +1,6 @@
 """What becomes unknown, and what is said of it, where a source is taken away from a real capture."""
 
 import errno
-from dataclasses import replace
 
 import pytest
 
@@ -121,7 +120,7 @@ def test_without_fdinfo_and_lists_links_and_stat_are_left() -> None:
 def test_without_stat_fdinfo_has_the_inode() -> None:
     shot = assemble(each_table(real(), without_stat))
     for inode, buffer in by_inode(shot).items():
-        assert replace(buffer, provenance=WHOLE[inode].provenance) == WHOLE[inode]
+        assert buffer._replace(provenance=WHOLE[inode].provenance) == WHOLE[inode]
         assert Source.FD_STAT not in buffer.provenance["size_bytes"]
 
 
@@ -138,7 +137,7 @@ def test_a_cut_maps_is_told_with_its_line() -> None:
     def cut(process: ProcessCapture) -> ProcessCapture:
         maps = process.files.get("maps", b"")
         assert isinstance(maps, bytes)
-        return replace(process, files={**process.files, "maps": maps[: maps.find(b"/dmabuf:") + 9]})
+        return process._replace(files={**process.files, "maps": maps[: maps.find(b"/dmabuf:") + 9]})
 
     shot = assemble(each_process(real(), cut))
     assert gap(shot, "mappings of").why.startswith("maps: line ")
@@ -146,9 +145,9 @@ def test_a_cut_maps_is_told_with_its_line() -> None:
 
 def test_processes_of_others() -> None:
     def deny(process: ProcessCapture) -> ProcessCapture:
-        return replace(process, files={**process.files, "maps": DENIED}, table=FdTable(error=DENIED), tasks=())
+        return process._replace(files={**process.files, "maps": DENIED}, table=FdTable(error=DENIED), tasks=())
 
-    shot = assemble(replace(each_process(real(), deny), processes_seen=430))
+    shot = assemble(each_process(real(), deny)._replace(processes_seen=430))
     count = len(real().processes)
     assert gap(shot, "processes") == Gap(
         f"{count} of 430 processes could not be read", "permission denied", "run as root or with CAP_SYS_PTRACE"
@@ -160,7 +159,7 @@ def test_processes_of_others() -> None:
 
 def test_a_process_that_does_not_answer() -> None:
     silent = FdTable(error=ReadError("read", errno.ETIMEDOUT))
-    shot = assemble(replace(real(), processes=(*real().processes, ProcessCapture(9999, {}, silent))))
+    shot = assemble(real()._replace(processes=(*real().processes, ProcessCapture(9999, {}, silent))))
     assert gap(shot, "1 process") == Gap(
         "descriptors of 1 process could not be read", "no answer in time", "look again"
     )
@@ -174,7 +173,7 @@ def test_a_process_that_died_is_no_gap() -> None:
         table = FdTable(
             process.table.links[:1], dict.fromkeys(process.table.fdinfo, dead), ReadError("readdir", errno.ENOENT)
         )
-        return replace(process, files=dict.fromkeys(process.files, dead), table=table, tasks=())
+        return process._replace(files=dict.fromkeys(process.files, dead), table=table, tasks=())
 
     shot = assemble(each_process(real(), die))
     assert [each.what for each in shot.gaps] == ["boot id"]
@@ -196,7 +195,7 @@ def test_comm_comes_from_elsewhere() -> None:
 
 
 def test_without_heaps() -> None:
-    capture = without_files(replace(real(), links={}), "dev.ls", "sys/class/dma_heap", "sys/devices/virtual/dma_heap")
+    capture = without_files(real()._replace(links={}), "dev.ls", "sys/class/dma_heap", "sys/devices/virtual/dma_heap")
     shot = assemble(capture)
     assert shot.heaps == ()
     assert gap(shot, "heaps").remedy == "needs a kernel with CONFIG_DMABUF_HEAPS"
@@ -269,7 +268,7 @@ def test_page_size() -> None:
     assert assemble(without_process_files(real(), "statm")).page_bytes == 4096  # by CmaTotal
 
     def big(process: ProcessCapture) -> ProcessCapture:
-        return replace(process, files={**process.files, "status": b"", "statm": b"10 1 1 1 0 1 0\n"})
+        return process._replace(files={**process.files, "status": b"", "statm": b"10 1 1 1 0 1 0\n"})
 
     tree = each_process(real(), big)
     assert assemble(tree).page_bytes == 4096
@@ -285,10 +284,9 @@ def test_a_damaged_recording_says_so() -> None:
 @pytest.mark.parametrize("name", CAPTURES)
 def test_the_order_of_files_does_not_matter(name: str) -> None:
     whole = real(name)
-    turned = replace(
-        whole,
+    turned = whole._replace(
         files=dict(list(whole.files.items())[::-1]),
         links=dict(list(whole.links.items())[::-1]),
-        processes=tuple(replace(each, files=dict(list(each.files.items())[::-1])) for each in whole.processes),
+        processes=tuple(each._replace(files=dict(list(each.files.items())[::-1])) for each in whole.processes),
     )
     assert assemble(turned) == assemble(whole)

@@ -1,7 +1,5 @@
 """`assemble.hiding` and `assemble.serials`: of real kernels, and of heaptop's own files."""
 
-from dataclasses import replace
-
 import pytest
 
 from heaptop.assemble import Assembler, assemble
@@ -17,7 +15,7 @@ RING = b"pos:\t0\nflags:\t02\nmnt_id:\t10\nUserFiles:\t1\n    0: /dmabuf:cam\nUs
 @pytest.mark.parametrize("name", CAPTURES)
 def test_real_kernels(name: str) -> None:
     in_flight, ring = assemble(real(name)).hiding
-    assert (in_flight.kind, in_flight.comm, in_flight.count) == (HidingKind.IN_FLIGHT, "in-flight", 1)
+    assert (in_flight.kind, in_flight.comm, in_flight.held) == (HidingKind.IN_FLIGHT, "in-flight", 1)
     assert (ring.kind, ring.comm) == (HidingKind.IO_URING, "uring-holder")
     assert ring.names == (("io_uring-only",) if name.startswith("7.2") else (None,))
 
@@ -41,7 +39,7 @@ def test_a_process_that_is_the_same_is_not_read_again() -> None:
     one = process(812, "streamd", links=[FdLink(5, b"socket:[9]")], fdinfo={5: SOCKET})
     first = assembler.assemble(capture({}, [one])).hiding
     assert assembler.assemble(capture({}, [one])).hiding == first != ()
-    assert assembler.assemble(capture({}, [replace(one, table=FdTable())])).hiding == ()
+    assert assembler.assemble(capture({}, [one._replace(table=FdTable())])).hiding == ()
 
 
 def counts(newest: int, *others: int, release: bytes = b"6.12.0") -> bool | None:

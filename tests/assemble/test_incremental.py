@@ -1,7 +1,5 @@
 """An `Assembler` given capture after capture: the same snapshots, and the same objects where nothing changed."""
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +19,7 @@ def test_the_same_capture_gives_the_same_objects() -> None:
 def test_equal_text_read_anew_gives_the_same_objects() -> None:
     assembler = Assembler()
     first = assembler.assemble(real())
-    again = replace(real(), processes=tuple(replace(each) for each in real().processes))
+    again = real()._replace(processes=tuple(each._replace() for each in real().processes))
     second = assembler.assemble(again)
     assert all(left is right for left, right in zip(first.buffers, second.buffers, strict=True))
 
@@ -30,7 +28,7 @@ def test_only_what_changed_is_another_object() -> None:
     assembler = Assembler()
     first = assembler.assemble(real())
     gone = next(each for each in real().processes if each.files.get("comm") == b"surfaceflinger\n")
-    second = assembler.assemble(replace(real(), processes=tuple(each for each in real().processes if each is not gone)))
+    second = assembler.assemble(real()._replace(processes=tuple(each for each in real().processes if each is not gone)))
     before = {buffer.inode: buffer for buffer in first.buffers}
     changed = {buffer.inode for buffer in second.buffers if before[buffer.inode] is not buffer}
     assert changed == {
@@ -52,15 +50,15 @@ def variants(name: str) -> list[Capture]:
     whole = real(name)
 
     def closed(old: ProcessCapture) -> ProcessCapture:
-        return replace(old, table=FdTable(old.table.links[:14], old.table.fdinfo), tasks=())
+        return old._replace(table=FdTable(old.table.links[:14], old.table.fdinfo), tasks=())
 
     return [
         whole,
-        replace(whole, processes=whole.processes[::2]),
-        replace(whole, processes=tuple(closed(each) if each.pid % 2 else each for each in whole.processes)),
+        whole._replace(processes=whole.processes[::2]),
+        whole._replace(processes=tuple(closed(each) if each.pid % 2 else each for each in whole.processes)),
         without_files(whole, "sys/kernel/debug/dma_buf"),
-        without_files(replace(whole, links={}), "dev.ls", "sys/devices/virtual/dma_heap", "sys/class/dma_heap"),
-        replace(whole, files={}, processes=()),
+        without_files(whole._replace(links={}), "dev.ls", "sys/devices/virtual/dma_heap", "sys/class/dma_heap"),
+        whole._replace(files={}, processes=()),
     ]
 
 

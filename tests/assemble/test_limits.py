@@ -1,7 +1,6 @@
 """What was not looked at, cannot be seen from here, or is of an earlier look."""
 
 import errno
-from dataclasses import replace
 
 import pytest
 
@@ -20,19 +19,19 @@ def found(shot: Snapshot, start: str) -> list[Gap]:
 
 
 def test_all_that_is_off_is_one_gap() -> None:
-    shot = assemble(replace(without_files(real(), BUFINFO), off=frozenset({"vmstat", "bufinfo"})))
+    shot = assemble(without_files(real(), BUFINFO)._replace(off=frozenset({"vmstat", "bufinfo"})))
     assert found(shot, "bufinfo") == [Gap("bufinfo, vmstat", "switched off by --source", "")]
     (other,) = found(shot, "attachments")
     assert (other.why, other.remedy) == ("bufinfo is switched off by --source", "")
 
 
 def test_what_is_off_is_not_told_as_missing_from_the_capture() -> None:
-    shot = assemble(replace(without_files(real(), "proc/vmstat"), off=frozenset({"vmstat"})))
+    shot = assemble(without_files(real(), "proc/vmstat")._replace(off=frozenset({"vmstat"})))
     assert not [gap for gap in shot.gaps if "/proc/vmstat" in gap.what]
 
 
 def test_an_older_text_is_told_with_its_age_and_cost() -> None:
-    shot = assemble(replace(real(), older={BUFINFO: Reading(12.0, 0.25)}))
+    shot = assemble(real()._replace(older={BUFINFO: Reading(12.0, 0.25)}))
     (gap,) = found(shot, f"what has changed since in /{BUFINFO}")
     assert gap.why == "read 12 s ago, as one reading takes 250 ms"
 
@@ -48,7 +47,7 @@ def test_counts_of_an_older_bufinfo_give_way_to_fresh_ones() -> None:
     assert changed != text
     capture = with_files(real(), {BUFINFO: changed})
     assert by_inode(assemble(capture))[inode].file_count != count
-    old = replace(capture, older={BUFINFO: Reading(3.0, 0.1)})
+    old = capture._replace(older={BUFINFO: Reading(3.0, 0.1)})
     assert by_inode(assemble(old))[inode].file_count == count
 
 
@@ -64,7 +63,7 @@ def test_rows_of_an_older_bufinfo_that_a_fresh_list_has_no_more_are_gone() -> No
     orphan = next(inode for inode, buffer in whole.items() if buffer.is_orphan)
     capture = without_files(real(), f"sys/kernel/dmabuf/buffers/{orphan}/")
     assert orphan in by_inode(assemble(capture))
-    old = replace(capture, older={BUFINFO: Reading(3.0, 0.1)})
+    old = capture._replace(older={BUFINFO: Reading(3.0, 0.1)})
     assert by_inode(assemble(old)).keys() == whole.keys() - {orphan}
 
 
@@ -81,7 +80,7 @@ def test_rows_of_an_older_bufinfo_that_a_fresh_list_has_no_more_are_gone() -> No
     ],
 )
 def test_a_pid_namespace(link: bytes | None, status: bytes | None, is_told: bool) -> None:
-    capture = replace(real(), links={**real().links, **({"proc/self/ns/pid": link} if link else {})})
+    capture = real()._replace(links={**real().links, **({"proc/self/ns/pid": link} if link else {})})
     if status is not None:
         capture = with_files(capture, {"proc/self/status": status})
     assert bool(found(assemble(capture), "processes outside")) is is_told
@@ -116,17 +115,16 @@ def test_what_two_processes_share_is_one_reference() -> None:
     """Two references: a descriptor and a mapping. As a table and a memory of two processes they are seen four times."""
     assert hidden(holder(5)) == 0
     assert hidden(holder(5), holder(6, fd_shared=b"5\n", maps_shared=b"5\n")) == 0
-    alone = replace(holder(5), files={"comm": b"x\n", "maps": b""})
-    both = replace(holder(6, fd_shared=b"5\n"), files={"comm": b"x\n", "maps": b"", "fd.shared": b"5\n"})
+    alone = holder(5)._replace(files={"comm": b"x\n", "maps": b""})
+    both = holder(6, fd_shared=b"5\n")._replace(files={"comm": b"x\n", "maps": b"", "fd.shared": b"5\n"})
     assert hidden(alone, both) == 1
-    assert hidden(alone, replace(both, files=alone.files)) == 0
+    assert hidden(alone, both._replace(files=alone.files)) == 0
 
 
 def test_a_capability_lost_while_running() -> None:
     """What was read at one look is refused at the next: gaps, and no failure."""
     lost = ReadError("read", errno.EPERM)
-    capture = replace(
-        without_files(real(), "sys/kernel/debug/dma_buf"),
+    capture = without_files(real(), "sys/kernel/debug/dma_buf")._replace(
         processes=tuple(
             ProcessCapture(each.pid, {"comm": b"x\n", "maps": lost}, FdTable(error=lost)) for each in real().processes
         ),
@@ -151,7 +149,7 @@ def test_a_buffer_freed_between_two_reads() -> None:
     assert found(shot, "rows of bufinfo") or found(shot, "attachments")
     gone = next(inode for inode, buffer in whole.items() if len(buffer.holders) == 1)
     holder_pid = whole[gone].holders[0].process.pid
-    later = replace(real(), processes=tuple(each for each in real().processes if each.pid != holder_pid))
+    later = real()._replace(processes=tuple(each for each in real().processes if each.pid != holder_pid))
     assert by_inode(assemble(later))[gone].is_orphan
 
 

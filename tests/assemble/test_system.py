@@ -1,7 +1,5 @@
 """The machine as a whole."""
 
-from dataclasses import replace
-
 import pytest
 
 from heaptop import recording
@@ -23,6 +21,6 @@ def test_free_cma_blocks_that_no_file_tells(text: bytes | None) -> None:
     assert isinstance(whole, bytes)
     if text is not None:
         files[path] = whole.replace(b"CMA      1", b"CMA " + text) if text.startswith(b">") else text
-    snapshot = assemble(replace(capture, files=files))
+    snapshot = assemble(capture._replace(files=files))
     assert snapshot.memory.cma_free_blocks is None
     assert any("pagetypeinfo" in gap.what for gap in snapshot.gaps) == (text == b"noise")

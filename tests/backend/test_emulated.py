@@ -77,7 +77,9 @@ def test_a_capture_shows_the_scenarios_processes_and_buffers(backend: EmulatedBa
     }
     assert set(state.actors.values()) == ACTORS
     for process in capture.processes:
-        assert process.files["comm"] == (process.files["cmdline"] or b"")[:-1] + b"\n"  # type: ignore[index]
+        cmdline = process.files["cmdline"]
+        assert isinstance(cmdline, bytes)
+        assert process.files["comm"] == cmdline[:-1] + b"\n"
     told = buffers_of(capture)
     assert told.consistent
     assert 27 <= len(told.rows) <= 33  # three of the actors may be replacing one
@@ -164,7 +166,7 @@ def test_a_test_buffer_is_this_processes(backend: EmulatedBackend) -> None:
         ] * 2
         own = next(process for process in capture.processes if process.pid == os.getpid())
         assert mapped_inodes(own) == [allocation.inode]
-        assert b"/dmabuf:" + NASTY.replace(b"\n", b"\\012") + b"\n" in own.files["maps"]  # type: ignore[operator]
+        assert b"/dmabuf:" + NASTY.replace(b"\n", b"\\012") + b"\n" in own.files["maps"]
         record = fdinfo.parse(own.table.fdinfo[allocation.fd])  # type: ignore[arg-type]
         assert record is not None
         assert (record.name, record.size, record.file_count, record.exp_name) == (NASTY, 8192, 3, b"camera")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,7 +57,7 @@ def put_process(folder: Path, process: ProcessCapture) -> None:
 
 def test_system_files_of_real_kernels(capture_name: str, tmp_path: Path) -> None:
     recorded = recording.read(str(archive(capture_name)))
-    seen = as_live_tree(replace(recorded, processes=()), tmp_path).capture()
+    seen = as_live_tree(recorded._replace(processes=()), tmp_path).capture()
     assert (seen.source, seen.captured_at, seen.processes, seen.processes_seen) == ("kernel", 12.5, (), 0)
     assert [path for path, raw in seen.files.items() if raw != recorded.files.get(path)] == []
     wanted = ("proc/meminfo", "proc/vmstat", "proc/version", "proc/mounts", "proc/sys/", BUFINFO)

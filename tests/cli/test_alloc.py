@@ -5,7 +5,6 @@ import errno
 import io
 import json
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -135,13 +134,13 @@ def test_a_kernel_without_heaps(use: Use, run: Run) -> None:
 
 def test_force_takes_more_than_its_share(use: Use, run: Run) -> None:
     heaps = FakeHeaps()
-    use(heaps, replace(SNAPSHOT, memory=Memory(available_bytes=4096)))
+    use(heaps, SNAPSHOT._replace(memory=Memory(available_bytes=4096)))
     assert run("alloc", "system", "4K").code == 2
     assert run("alloc", "system", "4K", "--force", "--hold", "0").code == 0
 
 
 def test_unknown_memory_is_no_leave_to_allocate(use: Use, run: Run) -> None:
-    use(FakeHeaps(), replace(SNAPSHOT, memory=Memory()))
+    use(FakeHeaps(), SNAPSHOT._replace(memory=Memory()))
     ran = run("alloc", "system", "4K")
     assert ran.code == 2
     assert "is not known; take --force" in ran.err

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -55,8 +55,8 @@ class FakeReader(FakeBackend):
 @pytest.fixture
 def reader(use: Use, monkeypatch: pytest.MonkeyPatch) -> FakeReader:
     holder = Holder(ProcessId(812, 1), "cam", fds=(FdRef(7), FdRef(8, tid=813)))
-    buffer = replace(SNAPSHOT.buffers[0], inode=INODE, holders=(holder,))
-    monkeypatch.setattr("heaptop.cli.content.assemble", lambda _: replace(SNAPSHOT, buffers=(buffer,)))
+    buffer = SNAPSHOT.buffers[0]._replace(inode=INODE, holders=(holder,))
+    monkeypatch.setattr("heaptop.cli.content.assemble", lambda _: SNAPSHOT._replace(buffers=(buffer,)))
     backend = FakeReader(memory=Memory(bytes(range(256)) * 32))
     use(backend)
     return backend

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +70,7 @@ def test_a_system_that_tells_nothing(tmp_path: Path, use: Use, run: Run) -> None
 
 def test_what_each_source_costs(root: Path, use: Use, run: Run) -> None:
     """Each source that was read is looked at alone, and then all is given back."""
-    vmstat = replace(READABLE, files={"proc/vmstat": b"nr_free_pages 1\n", "bpf/dmabuf_iter": b""})
+    vmstat = READABLE._replace(files={"proc/vmstat": b"nr_free_pages 1\n", "bpf/dmabuf_iter": b""})
     backend = use(FakeBackend("kernel", capture_given=vmstat))
     checks = {check["name"]: check for check in json.loads(run("doctor", "--json", "--root", str(root)).out)["checks"]}
     assert (checks["vmstat"]["source"], checks["vmstat"]["size_bytes"]) == ("vmstat", 16)

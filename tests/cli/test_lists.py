@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -85,7 +84,7 @@ def test_each_list_sorts(verb: str, key: str, expected: list[str], backend: Fake
 
 
 def test_a_heap_whose_buffers_cannot_be_told_stays_so(use: Use, run: Run) -> None:
-    use(FakeBackend(), replace(SNAPSHOT, heaps=(Heap("system", "heap_helpers", None, None, None),)))
+    use(FakeBackend(), SNAPSHOT._replace(heaps=(Heap("system", "heap_helpers", None, None, None),)))
     (heap,) = json.loads(run("heaps", "--json", "--filter", "system").out)["heaps"]
     assert (heap["buffers"], heap["size_bytes"]) == (None, None)
 

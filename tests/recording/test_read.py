@@ -5,7 +5,6 @@ import io
 import os
 import tarfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def make_folder(path: Path, **files: bytes) -> str:
 
 
 def anonymous(capture: Capture) -> Capture:
-    return replace(capture, source="")
+    return capture._replace(source="")
 
 
 def test_folder_and_tar_are_the_same(capture_name: str, capture_dir: Callable[[str], Path]) -> None:

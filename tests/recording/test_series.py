@@ -8,7 +8,6 @@ import os
 import random
 import tarfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,8 +206,8 @@ def test_buffers_whose_fdinfo_is_told_once(tmp_path: Path) -> None:
             table = {link.fd: link for link in whole.processes[self.ticks % 2].table.links}
             pid = whole.processes[self.ticks % 2].pid
             info = BufferInfo(pid, None, min(table), b"ino:\t%d\n" % self.ticks)
-            bare = (replace(one, table=replace(one.table, fdinfo={})) for one in whole.processes)
-            return replace(whole, processes=tuple(bare), infos={9: info} if self.ticks % 3 else {})
+            bare = (one._replace(table=one.table._replace(fdinfo={})) for one in whole.processes)
+            return whole._replace(processes=tuple(bare), infos={9: info} if self.ticks % 3 else {})
 
     phone = Sparing()
     recorder = Recorder(str(tmp_path / "r"), tell=print, clock=lambda: NOON, uptime=lambda: phone.up)

@@ -97,7 +97,7 @@ def test_hidepid(option: str) -> None:
 
 
 def test_a_pid_namespace() -> None:
-    inside = replace(capture_of(), links={"proc/self/ns/pid": b"pid:[4026532001]"})
+    inside = capture_of()._replace(links={"proc/self/ns/pid": b"pid:[4026532001]"})
     assert checks_of(inside)["all processes"].readable is False
 
 
@@ -119,8 +119,8 @@ def test_costs_are_those_of_the_source() -> None:
 
 
 def test_a_locked_node_is_there_all_the_same() -> None:
-    capture = replace(capture_of(), files={"dev.ls": b"/dev/dma_heap:\n"})
-    locked = replace(capture, files={**capture.files, "dev/dma_heap/system": DENIED})
+    capture = capture_of()._replace(files={"dev.ls": b"/dev/dma_heap:\n"})
+    locked = capture._replace(files={**capture.files, "dev/dma_heap/system": DENIED})
     found = checks_of(locked, USER, ("reserved", "system"))["/dev/dma_heap"]
     assert (found.there, found.readable, found.remedy) == (True, False, ADD_UDEV_RULE)
     assert found.detail == "not open to uid 1000: system"
@@ -128,7 +128,7 @@ def test_a_locked_node_is_there_all_the_same() -> None:
 
 
 def test_an_unreadable_dev_is_no_absence() -> None:
-    found = checks_of(replace(capture_of(), files={"dev.ls": DENIED}))["/dev/dma_heap"]
+    found = checks_of(capture_of()._replace(files={"dev.ls": DENIED}))["/dev/dma_heap"]
     assert (found.there, found.readable, found.remedy) == (None, False, AS_ROOT)
 
 

@@ -1,7 +1,6 @@
 """Live events as documents: valid, whatever is known of them."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -41,7 +40,7 @@ EVENTS = st.builds(
 @given(EVENTS, st.sampled_from((None, EMPTY, SNAPSHOT)), st.floats(0, 100))
 def test_documents_and_lines(event: Event, seen: Snapshot | None, after_s: float) -> None:
     if seen is not None:
-        seen = replace(seen, cma=seen.cma[:1])
+        seen = seen._replace(cma=seen.cma[:1])
     line = report.dumps_line(events.document("kernel", event, seen, after_s))
     VALIDATOR.validate(json.loads(line))
     text = events.line(event, seen)

@@ -1,6 +1,5 @@
 """The HTML page: whole, self-contained, and safe whatever the names are."""
 
-from dataclasses import replace
 from html.parser import HTMLParser
 
 from heaptop.report.html import Seen, page
@@ -63,9 +62,9 @@ def test_nothing_at_all() -> None:
 
 def test_names_are_hostile() -> None:
     evil = '</td><script>alert(1)</script>"\x1b[31m\udcff'
-    buffers = tuple(replace(buffer, name=evil, exporter=evil) for buffer in SNAPSHOT.buffers)
-    areas = tuple(replace(area, name=evil) for area in SNAPSHOT.cma)
-    found = checked(page(Seen(replace(SNAPSHOT, source=evil, buffers=buffers, cma=areas))))
+    buffers = tuple(buffer._replace(name=evil, exporter=evil) for buffer in SNAPSHOT.buffers)
+    areas = tuple(area._replace(name=evil) for area in SNAPSHOT.cma)
+    found = checked(page(Seen(SNAPSHOT._replace(source=evil, buffers=buffers, cma=areas))))
     assert "script" not in found.tags
     assert "<script>alert(1)</script>" in found.text
     assert "\x1b" not in found.text

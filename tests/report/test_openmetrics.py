@@ -1,7 +1,5 @@
 """OpenMetrics text, read back by Prometheus' own client library."""
 
-from dataclasses import replace
-
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from heaptop.analysis.classes import BufferClass
@@ -34,10 +32,10 @@ def test_all_of_a_snapshot() -> None:
 
 def test_processes_of_one_comm_are_one_series() -> None:
     process = SNAPSHOT.processes[0]
-    twin = replace(process, id=replace(process.id, pid=99_999))
-    found = samples(replace(SNAPSHOT, processes=(process, twin)))
+    twin = process._replace(id=process.id._replace(pid=99_999))
+    found = samples(SNAPSHOT._replace(processes=(process, twin)))
     assert found["heaptop_process_rss_bytes", process.comm] == 2 * process.rss_bytes
-    unknown = samples(replace(SNAPSHOT, processes=(process, replace(twin, pss_bytes=None))))
+    unknown = samples(SNAPSHOT._replace(processes=(process, twin._replace(pss_bytes=None))))
     assert ("heaptop_process_pss_bytes", process.comm) not in unknown
 
 
@@ -49,8 +47,8 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_names_are_hostile() -> None:
-    heap = replace(SNAPSHOT.heaps[0], name='a"} 1\n# EOF\nx{y="\\\udcff\x1b[31m')
-    found = samples(replace(SNAPSHOT, heaps=(heap,)))
+    heap = SNAPSHOT.heaps[0]._replace(name='a"} 1\n# EOF\nx{y="\\\udcff\x1b[31m')
+    found = samples(SNAPSHOT._replace(heaps=(heap,)))
     (label,) = (labels[0] for name, *labels in found if name == "heaptop_heap_size_bytes")
     assert label == 'a"} 1\\n# EOF\\nx{y="\\\\xff\\x1b[31m'
 

@@ -1,6 +1,5 @@
 """The trace, read back with Perfetto's own protobuf classes."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +150,8 @@ def test_marks_and_reboots_are_instants() -> None:
 def test_a_pid_used_again_and_names_from_outside() -> None:
     one = assemble(Phone().capture())
     (buffer, *_), hostile = one.buffers, "\udcff\x1b[31m\n"
-    holder = buffer.holders[0]._replace(process=replace(buffer.holders[0].process, start_time=1), comm=hostile)
-    read = traced(one, replace(one, buffers=(replace(buffer, name=hostile, holders=(holder,)),)))
+    holder = buffer.holders[0]._replace(process=buffer.holders[0].process._replace(start_time=1), comm=hostile)
+    read = traced(one, one._replace(buffers=(buffer._replace(name=hostile, holders=(holder,)),)))
     starts = {track.process.start_timestamp_ns for track in read.tracks.values() if track.process.pid == 70}
     assert starts == {7_000_000_000, 10_000_000}
     assert "\\xff\\x1b[31m\\n" in {event.name for _, event in read.events}
@@ -160,7 +159,7 @@ def test_a_pid_used_again_and_names_from_outside() -> None:
 
 def test_nothing_at_all() -> None:
     assert PerfettoTrace.FromString(Trace().end()) == PerfettoTrace()
-    assert traced(replace(assemble(Phone().capture()), buffers=(), captured_at=None)).spans() == []
+    assert traced(assemble(Phone().capture())._replace(buffers=(), captured_at=None)).spans() == []
 
 
 @given(st.integers(-(2**63), 2**64 - 1))

@@ -1,7 +1,5 @@
 """The lists as text."""
 
-from dataclasses import replace
-
 import pytest
 
 from heaptop.model import CmaRange, Gap, Heap
@@ -48,7 +46,7 @@ def test_heaps() -> None:
 
 
 def test_nothing_held_is_no_division_by_zero() -> None:
-    assert "0 %" in text.heaps(replace(SNAPSHOT, buffers=()), Look())
+    assert "0 %" in text.heaps(SNAPSHOT._replace(buffers=()), Look())
 
 
 def test_processes_end_with_the_totals_of_dmabuf_dump() -> None:
@@ -58,7 +56,7 @@ def test_processes_end_with_the_totals_of_dmabuf_dump() -> None:
 
 
 def test_totals_count_unknown_sizes_as_nothing() -> None:
-    sums = totals(replace(EMPTY, buffers=(buffer(1), buffer(2, size_bytes=7))))
+    sums = totals(EMPTY._replace(buffers=(buffer(1), buffer(2, size_bytes=7))))
     assert (sums.total_bytes, sums.kernel_rss_bytes, sums.kernel_buffers) == (7, 7, 2)
 
 
@@ -78,24 +76,24 @@ def test_a_map_in_ascii_fits_a_narrow_terminal() -> None:
 
 def test_a_cell_is_empty_or_full_only_if_all_of_it_is() -> None:
     bitmap = b"\x01" + b"\xff" * 6 + b"\x7f"
-    area = replace(AREA, ranges=(CmaRange(0, 64, bitmap),))
-    drawing = text.cma(replace(SNAPSHOT, cma=(area,)), Look(width=12)).splitlines()[3]
+    area = AREA._replace(ranges=(CmaRange(0, 64, bitmap),))
+    drawing = text.cma(SNAPSHOT._replace(cma=(area,)), Look(width=12)).splitlines()[3]
     assert drawing == "  |-@@@@@@#|"
 
 
 def test_the_last_cell_may_be_short() -> None:
-    area = replace(AREA, count_pages=100, ranges=(CmaRange(0, 100, b"\xff" * 12 + b"\x0f"),))
-    drawing = text.cma(replace(SNAPSHOT, cma=(area,)), Look(width=12)).splitlines()[3]
+    area = AREA._replace(count_pages=100, ranges=(CmaRange(0, 100, b"\xff" * 12 + b"\x0f"),))
+    drawing = text.cma(SNAPSHOT._replace(cma=(area,)), Look(width=12)).splitlines()[3]
     assert drawing == "  |@@@@@@@@|"
 
 
 def test_a_range_without_a_bitmap_has_no_map() -> None:
-    area = replace(AREA, ranges=(CmaRange(0, 64, None),))
-    assert "|" not in text.cma(replace(SNAPSHOT, cma=(area,)), Look())
+    area = AREA._replace(ranges=(CmaRange(0, 64, None),))
+    assert "|" not in text.cma(SNAPSHOT._replace(cma=(area,)), Look())
 
 
 def test_a_heap_whose_buffers_cannot_be_told() -> None:
-    drawn = text.heaps(replace(SNAPSHOT, heaps=(Heap("system", "heap_helpers", None, None, None),)), Look())
+    drawn = text.heaps(SNAPSHOT._replace(heaps=(Heap("system", "heap_helpers", None, None, None),)), Look())
     assert drawn.splitlines()[2].split() == ["system", "~", "~", "~"]
 
 

@@ -1,7 +1,6 @@
 """Looks at a small phone, one after the other, through the real session: deltas, history and trends are its own."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -67,9 +66,9 @@ SHARED = buffer(
 )
 IN_FLIGHT = buffer(11, 512 * KIB, "in-flight", hidden=1)
 EVIL = buffer(104, 16 * KIB, HOSTILE, holder(MEDIA, HOSTILE, 3), exporter="udmabuf")
-UNKNOWN = replace(EVIL, inode=105, size_bytes=None, name=None, hidden_refs=None, provenance=MappingProxyType({}))
-SIGNALLED = replace(
-    FB, attachments=("vgem", HOSTILE), fences=(Fence("write", HOSTILE, signalled=True),), inode=79, size_bytes=4 * KIB
+UNKNOWN = EVIL._replace(inode=105, size_bytes=None, name=None, hidden_refs=None, provenance=MappingProxyType({}))
+SIGNALLED = FB._replace(
+    attachments=("vgem", HOSTILE), fences=(Fence("write", HOSTILE, signalled=True),), inode=79, size_bytes=4 * KIB
 )
 PHONE = (FB, PREVIEW, SHARED, IN_FLIGHT, EVIL, UNKNOWN)
 
@@ -97,7 +96,7 @@ def look(*buffers: Buffer, second: float = 0, gaps: Sequence[Gap] = (DENIED,)) -
         buffers=sorted(buffers, key=lambda b: b.inode),
         gaps=gaps,
     )
-    return replace(one, processes=processes(buffers), captured_at=NOON + second)
+    return one._replace(processes=processes(buffers), captured_at=NOON + second)
 
 
 class _Plays:

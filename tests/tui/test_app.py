@@ -285,7 +285,7 @@ async def test_no_lab_and_no_allocation_where_nothing_can_be_allocated() -> None
 async def test_a_capture_is_written_where_the_user_says(tmp_path: Path) -> None:
     class Seeing(FakeBackend):
         def capture(self) -> Capture:
-            return replace(super().capture(), files={"sys/kernel/debug/dma_buf/bufinfo": b"seen"})
+            return super().capture()._replace(files={"sys/kernel/debug/dma_buf/bufinfo": b"seen"})
 
     async with playing(backend=Seeing()).run_test(size=NARROW) as pilot:
         app = await ready(pilot, "2", "w")

@@ -21,7 +21,7 @@ async def test_a_tick_over_50000_buffers_draws_the_screen_and_places_the_changed
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = [buffer(inode, inode * 4096, f"b{inode}") for inode in range(1, COUNT + 1)]
-    after = [replace(one, file_count=9) if one.inode <= CHANGED else one for one in before[:-10]]
+    after = [one._replace(file_count=9) if one.inode <= CHANGED else one for one in before[:-10]]
     asked: Counter[str] = Counter()
 
     def counting(name: str, function: Any) -> Any:
@@ -32,7 +32,7 @@ async def test_a_tick_over_50000_buffers_draws_the_screen_and_places_the_changed
         return counted
 
     first = look(*before)
-    async with playing(first, replace(look(*after), captured_at=first.captured_at)).run_test(size=(80, LINES)) as pilot:
+    async with playing(first, look(*after)._replace(captured_at=first.captured_at)).run_test(size=(80, LINES)) as pilot:
         app = await ready(pilot, "2")
         view = app.view
         assert isinstance(view, BuffersView)

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any, cast
 
 from heaptop.session import Session, Update
@@ -70,6 +69,6 @@ def test_while_held_each_frame_tells_what_changed_since() -> None:
 
 def test_references_over_time_of_those_that_changed() -> None:
     framer = Framer()
-    looks = [look(FB, replace(PREVIEW, file_count=count), second=count) for count in (3, 3, 5, 4)]
+    looks = [look(FB, PREVIEW._replace(file_count=count), second=count) for count in (3, 3, 5, 4)]
     frames = [framer.frame(update) for update in updates(*looks)]
     assert [dict(frame.references) for frame in frames] == [{}, {}, {39: (3, 5)}, {39: (3, 5, 4)}]

@@ -1,7 +1,6 @@
 """The icicle of call sites in the app: by keys and mouse, while the source goes on."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +187,7 @@ async def test_a_path_of_no_kind_writes_nothing(tmp_path: Path) -> None:
 
 
 async def test_nothing_was_watched() -> None:
-    plain = [replace(one, origin=None) for one in seen(2).snapshot.buffers]
+    plain = [one._replace(origin=None) for one in seen(2).snapshot.buffers]
     async with app(update(snapshot(buffers=plain))).run_test(size=NARROW) as pilot:
         screen = await opened(pilot)
         assert "heaptop run" in state(screen)

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from heaptop.analysis.in_the_way import in_the_way
@@ -164,4 +162,4 @@ def test_since_a_mark() -> None:
     assert since_mark_text([before], [now], 4096) == "since mark: reserved +1.00 MiB, largest hole -1.25 MiB"
     assert since_mark_text([before], [before], 4096) == "since mark: nothing changed"
     assert since_mark_text([], [now], 4096) == "since mark: nothing changed"
-    assert since_mark_text([replace(before, used_pages=None)], [now], 4096).startswith("since mark: reserved ~")
+    assert since_mark_text([before._replace(used_pages=None)], [now], 4096).startswith("since mark: reserved ~")

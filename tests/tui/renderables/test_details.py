@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 from heaptop.analysis.orphans import Kind, Part
 from heaptop.model import FdRef, Gap, Holder
 from heaptop.tui.renderables.details import (
@@ -30,7 +28,7 @@ def test_identity_and_numbers_with_their_sources() -> None:
 
 
 def test_holders_are_a_tree_of_fds_and_mappings() -> None:
-    own = replace(PREVIEW, holders=(PREVIEW.holders[0]._replace(fds=(FdRef(14, None, 0o2), FdRef(7, 815, None))),))
+    own = PREVIEW._replace(holders=(PREVIEW.holders[0]._replace(fds=(FdRef(14, None, 0o2), FdRef(7, 815, None))),))
     shown = text(buffer_details(own, BufferStory(), ()))
     assert "Held by 1 process\n 812 cameraserver\n   fd 14  rw\n   fd 7  ~  own table of thread 815\n" in shown
     assert "map 0x7f0000000000  1.00 MiB  at offset 0x0  rw-s" in shown
@@ -99,26 +97,26 @@ def test_a_process() -> None:
 
 
 def test_a_process_of_which_little_may_be_read() -> None:
-    process = replace(processes((FB,))[0], uid=None, cmdline=None, cgroup=None, oom_score_adj=None)
+    process = processes((FB,))[0]._replace(uid=None, cmdline=None, cgroup=None, oom_score_adj=None)
     shown = text(process_details(process, (), ProcessStory()))
     assert shown.count("~ not readable here") == 5
-    linked = text(process_details(replace(process, libraries=("libdmabufheap.so", "libion.so")), (), ProcessStory()))
+    linked = text(process_details(process._replace(libraries=("libdmabufheap.so", "libion.so")), (), ProcessStory()))
     assert "links       libdmabufheap.so, libion.so" in linked
-    assert "(empty: a kernel thread)" in text(process_details(replace(process, cmdline=()), (), ProcessStory()))
+    assert "(empty: a kernel thread)" in text(process_details(process._replace(cmdline=()), (), ProcessStory()))
 
 
 def test_how_a_process_holds_a_buffer_and_who_does_besides() -> None:
     assert how_held(PREVIEW, CAMERA) == "fd 14 17 · map rw"
     assert how_held(SHARED, CAMERA) == "fd 21 · map rw · also surfaceflinger, app-gallery"
     many = Holder(CAMERA, "x", (*map(FdRef, range(9)), FdRef(3, 815)))
-    assert how_held(replace(FB, holders=(many,)), CAMERA) == "fd 0 1 2 3 4 5 +3 · fd 3 (thread 815)"
-    crowd = tuple(Holder(replace(CAMERA, pid=n), f"p{n}") for n in range(6))
-    assert how_held(replace(FB, holders=crowd), CAMERA) == "also p0, p1, p2, p3 +2"
+    assert how_held(FB._replace(holders=(many,)), CAMERA) == "fd 0 1 2 3 4 5 +3 · fd 3 (thread 815)"
+    crowd = tuple(Holder(CAMERA._replace(pid=n), f"p{n}") for n in range(6))
+    assert how_held(FB._replace(holders=crowd), CAMERA) == "also p0, p1, p2, p3 +2"
 
 
 def test_flags_and_names() -> None:
     assert [fd_flags(flags) for flags in (0, 1, 2, 0o2000002, None)] == ["ro", "wo", "rw", "rw cloexec", "~"]
-    assert [name_cell(b) for b in (FB, replace(FB, name=None), UNKNOWN)] == ["fb0", "(unnamed)", "~"]
+    assert [name_cell(b) for b in (FB, FB._replace(name=None), UNKNOWN)] == ["fb0", "(unnamed)", "~"]
 
 
 def test_explanations_name_the_gap_that_matters() -> None:

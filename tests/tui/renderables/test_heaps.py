@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from heaptop.analysis.filter import compile_filter
@@ -103,7 +101,7 @@ def test_who_holds_them_has_a_filter() -> None:
 
 def test_nobody_seen_where_processes_could_not_be_read() -> None:
     gaps = (Gap("fd tables of 3 of 40 processes", "EACCES", "run as root"),)
-    unread = replace(seen(), gaps=gaps)
+    unread = seen()._replace(gaps=gaps)
     kernel = heaps.heap_rows(unread, update(unread).history, ())[-1]
     assert kernel.name == "nobody seen"
     assert "not every process could be read" in text(heaps.details(kernel, unread))[-3]

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -142,7 +141,7 @@ async def test_sorting_by_the_menu_and_by_s() -> None:
 
 
 async def test_grouping_by_class_exporter_holder_and_back() -> None:
-    twins = (replace(PREVIEW, inode=40), PREVIEW, FB, IN_FLIGHT)
+    twins = (PREVIEW._replace(inode=40), PREVIEW, FB, IN_FLIGHT)
     async with playing(look(*twins)).run_test(size=WIDE) as pilot:
         app = await ready(pilot, "2", "g")
         assert view_of(app).status_text() == "4 buffers · by class"
@@ -165,7 +164,7 @@ async def test_grouping_by_class_exporter_holder_and_back() -> None:
 
 
 async def test_since_mark_shows_only_what_changed_with_its_marks() -> None:
-    fewer = replace(SHARED, holders=SHARED.holders[:1], file_count=2)
+    fewer = SHARED._replace(holders=SHARED.holders[:1], file_count=2)
     async with playing(look(FB, SHARED), look(FB, SHARED), look(fewer, EVIL, second=9)).run_test(size=NARROW) as pilot:
         app = await ready(pilot, "2", "m")
         await until(pilot, lambda: app.update and app.update.since_mark)
@@ -323,7 +322,7 @@ async def second_look(pilot: Any) -> None:
 
 
 def test_buffers_in_groups_with_details_below(snap_compare: Any) -> None:
-    many = [replace(PREVIEW, inode=200 + n, size_bytes=MIB if n % 2 else 64 * KIB) for n in range(12)]
+    many = [PREVIEW._replace(inode=200 + n, size_bytes=MIB if n % 2 else 64 * KIB) for n in range(12)]
     keys = ("2", "g", "g", "g", "enter", "down", "enter")
     assert snap_compare(
         playing(look(*PHONE, *many)), terminal_size=NARROW, run_before=lambda pilot: ready(pilot, *keys)

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -356,7 +355,7 @@ def owned() -> Snapshot:
             runs_ = (PageRun(base + first, count),)
             who = holders[n % len(HOLDERS)] if n % 11 else ()
             buffers.append(Buffer(n, count << 12, "reserved", f"b{n}", 1, 0, (), (), who, "reserved", runs=runs_))
-    return replace(one, buffers=tuple(buffers))
+    return one._replace(buffers=tuple(buffers))
 
 
 HOLDERS = ("cameraserver", "codec", "surfaceflinger", "app")

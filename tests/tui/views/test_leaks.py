@@ -40,8 +40,8 @@ GROWTH, BUFFERS = played()
 
 
 def look(*, since: int | None = None) -> Update:
-    seen = replace(snapshot(buffers=BUFFERS, processes=processes(BUFFERS)), captured_at=NOON)
-    before = replace(seen, buffers=tuple(one for one in BUFFERS if one.inode < (since or 0)))
+    seen = snapshot(buffers=BUFFERS, processes=processes(BUFFERS))._replace(captured_at=NOON)
+    before = seen._replace(buffers=tuple(one for one in BUFFERS if one.inode < (since or 0)))
     return replace(update(seen), growth=GROWTH, since_mark=None if since is None else diff(before, seen))
 
 
