@@ -11,7 +11,6 @@ from libc.string cimport memcmp
 from heaptop.parse._named cimport named
 
 from heaptop.assemble.parts import FdSight, Holding
-from heaptop.capture import FdStat
 from heaptop.model import Buffer, FdRef, Holder, MapRef
 
 cdef enum:
@@ -38,7 +37,8 @@ def sights(tuple links):
         if stat is None or not (0 <= stat[1] < SIZE_END and 0 <= stat[2] < SIZE_END):
             return None
         if not stat[3] & FILE_TYPE_BITS:  # else a file that only has a dma-buf's name
-            found.append(named(FdSight, (stat[1], named(FdRef, (link[0], None, None)), stat, None, target[LINK_BYTES:])))
+            ref = named(FdRef, (link[0], None, None))
+            found.append(named(FdSight, (stat[1], ref, stat, None, target[LINK_BYTES:])))
     return tuple(found)
 
 

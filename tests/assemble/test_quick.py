@@ -11,7 +11,7 @@ from heaptop.assemble.heaps import HeapNames, Node
 from heaptop.assemble.parts import Holding, Parts
 from heaptop.capture import Capture, FdLink, FdStat
 from heaptop.compiled import compiled
-from heaptop.model import FdRef, Fence, Holder, MapRef, ProcessId, Snapshot
+from heaptop.model import FdRef, Fence, Holder, ProcessId, Snapshot
 from heaptop.parse.bpf_iter import IterRow
 from heaptop.parse.bufinfo import Row
 from heaptop.parse.fdinfo import DmabufFdinfo
