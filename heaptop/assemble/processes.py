@@ -162,14 +162,14 @@ class _Reader:
         )
 
     def _detail(self, name: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
-        """A file that only adds to the picture."""
+        """A file that only adds to the picture; it may be still to be read."""
         raw = self._process.files.get(name)
         if isinstance(raw, bytes):
             try:
                 return parse(raw)
             except ParseError:
                 self._lacking.append(name)
-        elif not is_gone(raw):
+        elif not is_gone(raw) and "details.later" not in self._process.files:
             self._lacking.append(name)
         return None
 

@@ -1,5 +1,15 @@
+DETAIL_NAMES: tuple[str, ...]
+LATER: str
+
 class Reader:
     steps: int
+
+class Details(Reader):
+    count: int
+    index: int
+    def __init__(self, root: str, pids: list[int]) -> None: ...
+    def run(self) -> None: ...
+    def found(self) -> list[dict[str, bytes | int]]: ...
 
 class Infos(Reader):
     count: int

@@ -16,6 +16,12 @@ cdef enum:
     CHUNK_BYTES = 16 << 10
     FILE_BYTES_MAX = 64 << 20
 
+DETAIL_NAMES = ("stat", "comm", "status", "cmdline", "cgroup", "oom_score_adj")
+LATER = "details.later"
+"""What stands for the details but `stat`, where those are still to be read."""
+cdef const char *detail_names[DETAILS]
+detail_names[:] = [b"stat", b"comm", b"status", b"cmdline", b"cgroup", b"oom_score_adj"]
+
 
 cdef class Reader:
     """Files below one folder. While something hangs, another thread sees by `steps` that nothing moves."""
@@ -58,6 +64,13 @@ cdef class Reader:
                 return
         text.error = EFBIG
 
+    cdef void read_details(self, int pid, Text *details, int count) noexcept nogil:
+        """The first `count` of a process's details."""
+        cdef char path[64]
+        for i in range(count):
+            snprintf(path, sizeof(path), "%d/%s", pid, detail_names[i])
+            self.read_file(path, &details[i])
+
     cdef void keep(self, const char *bytes, size_t length, Text *text) noexcept nogil:
         text.at, text.length, text.error = self.text_bytes, length, 0
         if self.make_room(length):
@@ -80,6 +93,45 @@ cdef class Reader:
         if text.error:
             return text.error
         return PyBytes_FromStringAndSize(self.text + text.at, text.length)
+
+
+cdef struct Known:
+    int pid
+    Text details[DETAILS]
+
+
+cdef class Details(Reader):
+    """The details of some processes: `run`, then `found`. Another thread sees by `index` where it hangs."""
+
+    cdef Known *known
+    cdef readonly Py_ssize_t count
+    cdef readonly Py_ssize_t index
+
+    def __cinit__(self, str root, list pids):
+        cdef Py_ssize_t i
+        self.count = len(pids)
+        self.known = <Known *>calloc(max(1, self.count), sizeof(Known))
+        if self.known == NULL:
+            raise MemoryError
+        for i in range(self.count):
+            self.known[i].pid = pids[i]
+
+    def __dealloc__(self):
+        free(self.known)
+
+    def run(self):
+        """Read all of them."""
+        with nogil:
+            while self.index < self.count:
+                self.read_details(self.known[self.index].pid, self.known[self.index].details, DETAILS)
+                self.index += 1
+        if self.is_out_of_memory:
+            raise MemoryError
+
+    def found(self):
+        """Each process's texts by name, or the errno."""
+        return [{DETAIL_NAMES[j]: self.value(&self.known[i].details[j]) for j in range(DETAILS)}
+                for i in range(self.count)]
 
 
 cdef struct Wanted:

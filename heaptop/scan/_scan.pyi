@@ -22,6 +22,7 @@ class Look(Reader):
         probes: bool = True,
         stand_ins: bool = False,
         complete: bool = False,
+        hurried: bool = False,
         libraries: tuple[bytes, ...] = (),
     ) -> None: ...
     def run(self) -> None: ...

@@ -17,21 +17,18 @@ from heaptop.scan._linux cimport (
     run_time_ns, share_table, stat_quietly, statx,
 )
 from heaptop.scan._maps cimport NAME_BYTES, Maps
-from heaptop.scan._reader cimport Text
+from heaptop.scan._reader cimport DETAILS, Text
 
 from heaptop.capture import FdLink, FdStat
+from heaptop.scan._reader import DETAIL_NAMES, LATER
 
 cdef enum:
-    DETAILS = 6
     LIST_BYTES = 64 << 10
     EXECUTABLE = 4         # PROCMAP_QUERY_VMA_EXECUTABLE
     SHARED = 8             # PROCMAP_QUERY_VMA_SHARED
     FNV_PRIME = 0x100000001B3
     MISSES = 32            # numbers without a descriptor that probing bears with before it lists the folder
 
-DETAIL_NAMES = ("comm", "stat", "status", "cmdline", "cgroup", "oom_score_adj")
-cdef const char *detail_names[DETAILS]
-detail_names[:] = [b"comm", b"stat", b"status", b"cmdline", b"cgroup", b"oom_score_adj"]
 cdef const char *RING = "anon_inode:[io_uring]"
 
 cdef struct Row:
@@ -96,20 +93,21 @@ cdef class Look(Maps):
     cdef Row *rows
     cdef size_t row_count, row_room
     cdef char *entries
-    cdef bint asks, probes, wants_maps
+    cdef bint asks, probes, wants_maps, is_hurried
     cdef uint64_t table
 
-    def __cinit__(self, str root, list pids, tuple prefixes, *, bint maps=True, bint asks=True, bint probes=True, **_):
+    def __cinit__(self, str root, list pids, tuple prefixes, *, bint maps=True, bint asks=True, bint probes=True,
+                  bint hurried=False, **_):
         """`prefixes` begin the links of buffers. `asks` and `probes` allow PROCMAP_QUERY (6.11 on) and descriptor
         numbers by guess (the folder tells how many there are, 6.2 on); without, or where the kernel lacks them, maps is
         read and the folder listed.
 
         `complete`: the fdinfo of every descriptor of a buffer too, private mappings, and the executable mappings with
-        one of `libraries` in their path. `stand_ins`: files of the first prefix stand for buffers, and are shown so.
+        one of `libraries` in their path. `hurried`: of the details `stat` alone. `stand_ins`: files of the first prefix stand for buffers, and are shown so.
         """
         cdef Py_ssize_t i
         self.count = len(pids)
-        self.asks, self.probes, self.wants_maps = asks, probes, maps
+        self.asks, self.probes, self.wants_maps, self.is_hurried = asks, probes, maps, hurried
         self.processes = <Process *>calloc(max(1, self.count), sizeof(Process))
         self.entries = <char *>realloc(NULL, LIST_BYTES)
         if self.processes == NULL or self.entries == NULL:
@@ -153,9 +151,7 @@ cdef class Look(Maps):
         process.row_count = self.row_count - process.first_row
         if process.row_count or process.has_mapping:
             process.outcome = HOLDS
-            for i in range(DETAILS):
-                snprintf(path, sizeof(path), "%d/%s", process.pid, detail_names[i])
-                self.read_file(path, &process.details[i])
+            self.read_details(process.pid, process.details, 1 if self.is_hurried else DETAILS)
 
     # ---- descriptors ----
 
@@ -321,7 +317,9 @@ cdef class Look(Maps):
             links.append(self.link(row))
             if row.is_ring or self.is_complete:
                 infos[row.fd] = self.value(&row.info)
-        files = {DETAIL_NAMES[i]: self.value(&process.details[i]) for i in range(DETAILS)}
+        files = {DETAIL_NAMES[i]: self.value(&process.details[i]) for i in range(1 if self.is_hurried else DETAILS)}
+        if self.is_hurried:
+            files[LATER] = b""
         if self.wants_maps:
             files["maps" if process.is_text else "maps.buffers"] = self.value(&process.maps)
             if self.is_complete and not process.is_text:

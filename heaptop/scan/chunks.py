@@ -1,12 +1,12 @@
 """The compiled pass over some processes, in a thread that may hang without its caller."""
 
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from heaptop.capture import FdLink, FdTable, ProcessCapture, Raw, ReadError
-from heaptop.scan._reader import Infos
+from heaptop.scan._reader import DETAIL_NAMES, LATER, Details, Infos
 from heaptop.scan._scan import Look, table_sum
 from heaptop.scan.patience import TIMEOUT_S, Patience
 from heaptop.scan.proc import DMABUF_LINKS, ProcScan, silent
@@ -54,8 +54,10 @@ class Chunks:
         self._scan = scan
         self._prefixes = prefixes
         self._options = {"stand_ins": stand_ins, "maps": "maps" not in scan.off, **ways}
-        self._at_work: _Looking | Infos | None = None
-        self._patience: Patience[_Looking | Infos, None] = Patience(lambda work: work.run(), timeout_s, self._steps)
+        self._at_work: _Looking | Details | Infos | None = None
+        self._patience: Patience[_Looking | Details | Infos, None] = Patience(
+            lambda work: work.run(), timeout_s, self._steps
+        )
         self._stuck: dict[int, _Looking] = {}
 
     @property
@@ -64,15 +66,14 @@ class Chunks:
         self._stuck = {pid: looking for pid, looking in self._stuck.items() if not looking.is_over}
         return frozenset(self._stuck)
 
-    def each(self, pids: Sequence[int], *, complete: bool) -> Iterator[Found]:
-        """Each process. `complete` is as `Look` has it."""
+    def each(self, pids: Sequence[int], *, complete: bool, hurried: bool = False) -> Iterator[Found]:
+        """Each process. `complete` and `hurried` are as `Look` has them."""
         stuck = self.stuck
         waiting = [pid for pid in pids if pid not in stuck]
         while waiting:
             chunk, waiting = waiting[:CHUNK], waiting[CHUNK:]
-            look = Look(
-                self._scan.root, chunk, self._prefixes, complete=complete, libraries=LIBRARY_WORDS, **self._options
-            )
+            how = {"complete": complete, "hurried": hurried, **self._options}
+            look = Look(self._scan.root, chunk, self._prefixes, libraries=LIBRARY_WORDS, **how)
             looking = _Looking(self._scan, look, chunk)
             if self._is_done(looking):
                 yield from looking.found
@@ -81,6 +82,18 @@ class Chunks:
                 self._stuck[hanging] = looking
                 yield Found(hanging, silent(hanging), 0)
                 waiting = [*(pid for pid in chunk if pid != hanging), *waiting]
+
+    def details(self, pids: Sequence[int]) -> dict[int, Mapping[str, Raw]]:
+        """What a hurried look left out, by name, by process. One that hangs is left alone: it told nothing in time."""
+        stuck = self.stuck
+        waiting = [pid for pid in pids if pid not in stuck]
+        silent_ones: dict[int, Mapping[str, Raw]] = {}
+        while not self._is_done(details := Details(self._scan.root, waiting)):
+            told_nothing = ReadError("read", errno.ETIMEDOUT)
+            silent_ones[waiting[details.index]] = dict.fromkeys(DETAIL_NAMES, told_nothing)
+            waiting = [pid for pid in waiting if pid not in silent_ones]
+        found = (_texts(texts.items()) for texts in details.found())
+        return dict(zip(waiting, found, strict=True)) | silent_ones
 
     def infos(self, wanted: Sequence[Wanted]) -> list[Raw | None]:
         """The fdinfo of each; None where the descriptor is not, or no more, of that inode."""
@@ -92,7 +105,7 @@ class Chunks:
             return [text + _STAND_IN if isinstance(text, bytes) else text for text in texts]
         return texts
 
-    def _is_done(self, work: "_Looking | Infos") -> bool:
+    def _is_done(self, work: "_Looking | Details | Infos") -> bool:
         self._at_work = work
         try:
             _, hanging = self._patience.each((work,))
@@ -143,7 +156,7 @@ def _capture(pid: int, sight: Sight | None) -> ProcessCapture | None:
         return None
     links, infos, texts = sight
     files = _texts(texts.items())
-    if "comm" not in files:
+    if ("stat" if LATER in files else "comm") not in files:
         return None  # ended meanwhile
     return ProcessCapture(pid, MappingProxyType(files), FdTable(links, MappingProxyType(_texts(infos.items()))))
 

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from heaptop.capture import BufferInfo, FdTable, ProcessCapture
+from heaptop.scan._reader import LATER
 from heaptop.scan._scan import run_times
 from heaptop.scan.chunks import MAPS, Chunks
 from heaptop.scan.holders import Seen
@@ -25,13 +26,15 @@ _PID = attrgetter("pid")
 
 
 class Rounds(NamedTuple):
-    """How many are asked each time without a reason of their own: processes, buffers, and holders that were not yet
-    looked at closely (all of them at once would make the first look slow).
+    """How many are asked each time without a reason of their own: processes, buffers, holders that were not yet looked
+    at closely, and those whose details the first look left out (all of it at once would make that slow; it leaves out
+    nothing where `details` is 0).
     """
 
     processes: int = 1
     buffers: int = 100
     closely: int = 5
+    details: int = 300
 
 
 ROUNDS: Final = Rounds()
@@ -76,6 +79,7 @@ class IncrementalScan:
         self._closely: set[int] = set()
         self._all_closely = False
         self._unseen: set[int] = set()
+        self._hurried: set[int] = set()
         self._holders: dict[int, set[int]] = {}
         self._infos: dict[int, BufferInfo] = {}
         self._has_news = False
@@ -106,7 +110,10 @@ class IncrementalScan:
             islice((pid for pid, known in self._known.items() if self._is_hasty(pid, known)), self._rounds.closely)
         )
         touched = self._forget(self._known.keys() - times.keys())
-        touched |= self._look_at(self._due(times), times)
+        is_first = not self._known and self._rounds.details > 0
+        touched |= self._look_at(self._due(times), times, hurried=is_first)
+        if not is_first:
+            self._complete()
         self._next_buffers, some = _some(self._next_buffers, self._infos, self._rounds.buffers)
         lost = self._refresh(touched.union(some))
         # A name can have been changed by the last descriptor, and mappings that were looked at before have the old one.
@@ -131,15 +138,27 @@ class IncrementalScan:
         """Whether a holder was not yet looked at closely."""
         return known.capture is not None and not self._all_closely and pid not in self._closely
 
-    def _look_at(self, pids: Collection[int], times: Mapping[int, int]) -> set[int]:
+    def _look_at(self, pids: Collection[int], times: Mapping[int, int], *, hurried: bool = False) -> set[int]:
         """The buffers that these processes hold, or held before."""
         touched: set[int] = set()
         for closely in (False, True):
             chosen = sorted(pid for pid in pids if (self._all_closely or pid in self._closely) == closely)
-            for pid, capture, table in self._chunks.each(chosen, complete=closely):
+            is_hurried = hurried and not closely
+            for pid, capture, table in self._chunks.each(chosen, complete=closely, hurried=is_hurried):
+                (self._hurried.add if is_hurried and capture is not None else self._hurried.discard)(pid)
                 touched |= self._note(pid, times[pid], capture)
                 self._sharing.note(pid, self._known[pid].capture, table or None)
         return touched
+
+    def _complete(self) -> None:
+        """Read some of the details that the first look left out: of processes that have not run since."""
+        for pid, texts in self._chunks.details(sorted(self._hurried)[: self._rounds.details]).items():
+            self._hurried.discard(pid)
+            known = self._known[pid]
+            if known.capture is not None:
+                files = {name: raw for name, raw in known.capture.files.items() if name != LATER}
+                known.capture = known.capture._replace(files=MappingProxyType({**files, **texts}))
+                self._has_moved = True
 
     def _note(self, pid: int, time_ns: int, capture: ProcessCapture | None) -> set[int]:
         before = self._known.get(pid) or _Known(0, None)
@@ -162,6 +181,7 @@ class IncrementalScan:
             held = known.held
             self._has_moved |= known.capture is not None
             self._closely.discard(pid)
+            self._hurried.discard(pid)
             touched.update(held)
             for inode in held:
                 self._let_go(pid, inode)

@@ -44,7 +44,7 @@ VERBS = {
     "exit": 4,
     "nothing": 2,
 }
-NOTHING_ROUND = Rounds(0, 0, 0)
+NOTHING_ROUND = Rounds(0, 0, 0, 0)
 """What did not run is not looked at: luck must not hide a mistake."""
 
 

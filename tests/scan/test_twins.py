@@ -11,9 +11,10 @@ import pytest
 
 pytest.importorskip("heaptop.scan._scan")
 
-from heaptop.capture import FdLink, ProcessCapture, Raw
+from heaptop.assemble import assemble
+from heaptop.capture import Capture, FdLink, ProcessCapture, Raw
 from heaptop.scan.chunks import Chunks
-from heaptop.scan.incremental import IncrementalScan, refs_of
+from heaptop.scan.incremental import IncrementalScan, Rounds, refs_of
 from heaptop.scan.proc import ProcScan
 from tests.scan.actor import PREFIX
 from tests.scan.churn import ACTOR, NOTHING_ROUND, Actor
@@ -188,6 +189,24 @@ def test_one_fdinfo_for_each_buffer(actor: Actor) -> None:
         assert f"ino:\t{inode}\n".encode() in info.raw
     assert scan.look().processes is seen.processes
     assert scan.look().infos is seen.infos
+
+
+def test_the_first_look_leaves_details_to_the_next(actor: Actor) -> None:
+    actor.tell("new one")
+    rounds = Rounds(0, 0, 0)
+    scan = IncrementalScan(Chunks(TWIN, prefixes=(NEEDLE,)), lambda: [actor.pid], lambda _: [7], rounds)
+    (hurried,), (later,) = scan.look().processes, scan.look().processes
+    assert {"stat", "details.later", "maps.buffers"} == hurried.files.keys()
+    plain = TWIN.process(actor.pid)
+    assert plain is not None
+    for name in ("comm", "cmdline", "cgroup", "oom_score_adj"):
+        assert later.files[name] == plain.files[name]
+    assert "details.later" not in later.files
+    assert later.table is hurried.table
+    first, second = (assemble(Capture("kernel", 0, {}, {}, (each,))) for each in (hurried, later))
+    assert first.processes[0].comm == second.processes[0].comm
+    assert (first.processes[0].cmdline, first.gaps) == (None, second.gaps)
+    assert second.processes[0].cmdline
 
 
 def test_a_pid_that_is_used_again(actor: Actor) -> None:
