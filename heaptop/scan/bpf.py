@@ -12,12 +12,11 @@ from typing import Final
 
 from heaptop.capture import Raw, ReadError
 from heaptop.scan import bpf_programs as programs
-from heaptop.scan.bpf_asm import Assembler
-from heaptop.scan.bpf_call import Iterator, is_known_machine, load
+from heaptop.scan.bpf_call import Iterator, is_known_machine
 from heaptop.scan.bpf_pages import PagePlaces
 from heaptop.scan.bpf_programs import DMABUFS, FILES, Row
-from heaptop.scan.btf import FUNC, VMLINUX, Btf, BtfError
-from heaptop.scan.files import read_file
+from heaptop.scan.btf import FUNC, VMLINUX, BtfError, has_function
+from heaptop.scan.btf_cache import types_of
 
 LIST: Final = "bpf/dmabuf_iter"
 PAGES: Final = "bpf/dmabuf_pages"
@@ -44,7 +43,11 @@ class BpfSource:
         if not self._is_tried:
             self._is_tried = True
             self._list = self._load()
-        iterator = self._list
+        found = self._read(self._list)
+        types_of(self._vmlinux).keep()
+        return found
+
+    def _read(self, iterator: Iterator | ReadError | None) -> dict[str, Raw]:
         if iterator is None:
             return {}
         if isinstance(iterator, ReadError):
@@ -81,39 +84,20 @@ class BpfSource:
         self._list = None
 
     def _load(self) -> Iterator | ReadError | None:
-        data = read_file(self._vmlinux)
-        if not is_known_machine() or not isinstance(data, bytes):
-            return None
-        function = next((name for name in (DMABUFS, FILES) if b"\0%s\0" % name.encode() in data), None)
-        if function is None:
+        types = types_of(self._vmlinux)
+        function = next((name for name in (DMABUFS, FILES) if has_function(types, name)), None)
+        if not is_known_machine() or function is None:
             return None
         self._is_of_descriptors = function == FILES
         try:
-            _ask_for_rights()
-            btf = Btf(data)
-            program = programs.held_program(btf) if self._is_of_descriptors else programs.list_program(btf)
-            iterator = Iterator(program, btf.id_of(function, FUNC))
+            program = programs.held_program(types) if self._is_of_descriptors else programs.list_program(types)
+            iterator = Iterator(program, types.id_of(function, FUNC))
         except BtfError:
             return ReadError("btf", errno.ENOTSUP)
         except OSError as error:
             return ReadError("bpf", error.errno or errno.EIO)
-        self._pages = PagePlaces(btf, os.path.dirname(self._vmlinux), of_descriptors=self._is_of_descriptors)
+        self._pages = PagePlaces(types, os.path.dirname(self._vmlinux), of_descriptors=self._is_of_descriptors)
         return iterator
-
-
-def _ask_for_rights() -> None:
-    """Before the long way through BTF: offer a program for no function at all, which is refused to everyone.
-
-    Raises:
-        OSError: EPERM without CAP_BPF and CAP_PERFMON.
-    """
-    nothing = Assembler()
-    nothing.leave()
-    try:
-        os.close(load(nothing.program(), 0))
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
 
 
 def text_of_rows(rows: Iterable[Row]) -> bytes:

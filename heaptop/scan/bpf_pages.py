@@ -15,7 +15,8 @@ from heaptop.capture import Raw, ReadError
 from heaptop.scan import bpf_programs as programs
 from heaptop.scan.bpf_call import Iterator, SharedMemory
 from heaptop.scan.bpf_programs import CHUNK, CMA_HEAP, DMABUFS, FILES, HEADER, PAGE_BYTES, SYSTEM_HEAP, Row
-from heaptop.scan.btf import FUNC, STRUCT, VMLINUX, Btf, BtfError
+from heaptop.scan.btf import FUNC, VMLINUX, Btf, BtfError, Types, has_struct
+from heaptop.scan.btf_cache import KnownTypes
 from heaptop.scan.files import read_file
 from heaptop.scan.frames import first_struct_page
 
@@ -35,7 +36,7 @@ class PagePlaces:
     """Knows the buffers of one boot."""
 
     def __init__(
-        self, btf: Btf, modules: str = f"/{os.path.dirname(VMLINUX)}", *, of_descriptors: bool = False
+        self, btf: KnownTypes | Btf, modules: str = f"/{os.path.dirname(VMLINUX)}", *, of_descriptors: bool = False
     ) -> None:
         """`modules` is the folder that has the BTF of modules. Buffers are found by the iterator over them, or by the
         one over `of_descriptors`.
@@ -46,7 +47,7 @@ class PagePlaces:
         self._lines: dict[int, bytes] = {}
         self._first: int | None = None
         self._failure: ReadError | None = None
-        self._types: dict[str, Btf | None] = {}
+        self._types: dict[str, Types | None] = {}
 
     def read(self, rows: Iterable[Row]) -> Raw | None:
         """A line for each of these buffers whose place can be told; None where there is none of a known heap."""
@@ -80,22 +81,25 @@ class PagePlaces:
             is_whole = sum(size for _, size in chunks) == rows[inode].size_bytes
             self._lines[inode] = line_of_runs(inode, chunks, self._first, struct_page) if is_whole else b""
 
-    def _types_of(self, row: Row) -> Btf | None:
+    def _types_of(self, row: Row) -> Types | None:
         """The BTF that has the heap's own struct: vmlinux's, or that of the module that the heap is."""
         heap = _heap_of(row)
         if heap not in self._types:
             self._types[heap] = self._find_types(row.release, _STRUCTS[heap])
         return self._types[heap]
 
-    def _find_types(self, release: str, struct: str) -> Btf | None:
+    def _find_types(self, release: str, struct: str) -> Types | None:
         if has_struct(self._btf, struct):
             return self._btf
         module = _MODULE.fullmatch(release)
         data = read_file(os.path.join(self._modules, module[1])) if module else None
         with suppress(BtfError):
-            types = Btf(data, self._btf) if isinstance(data, bytes) else None
+            types = Btf(data, self._whole()) if isinstance(data, bytes) else None
             return types if types is not None and has_struct(types, struct) else None
         return None
+
+    def _whole(self) -> Btf:
+        return self._btf if isinstance(self._btf, Btf) else self._btf.whole()
 
     def _cached_pages(self) -> dict[int, int]:
         program, function_id = programs.files_program(self._btf), self._btf.id_of(FILES, FUNC)
@@ -126,13 +130,6 @@ class PagePlaces:
                     whole = min(used, size - HEADER.size) // CHUNK.size * CHUNK.size
                     return _by_inode(shared.memory[HEADER.size : HEADER.size + whole])
             size *= 4
-
-
-def has_struct(btf: Btf, name: str) -> bool:
-    """Whether these types have a struct of that name."""
-    with suppress(BtfError):
-        return btf.id_of(name, STRUCT) > 0
-    return False
 
 
 def _heap_of(row: Row) -> str:

@@ -33,7 +33,7 @@ from heaptop.scan.bpf_asm import (
     STACK,
     Assembler,
 )
-from heaptop.scan.btf import Btf, BtfError
+from heaptop.scan.btf import BtfError, Types
 
 DMABUFS: Final = "bpf_iter_dmabuf"
 FILES: Final = "bpf_iter_task_file"
@@ -72,7 +72,7 @@ class Row(NamedTuple):
     release: str
 
 
-def list_program(btf: Btf) -> bytes:
+def list_program(btf: Types) -> bytes:
     """Writes a `_ROW` and the release function's name for each buffer. Raises BtfError where it cannot be made."""
     asm = Assembler()
     buffer = "dma_buf"
@@ -100,7 +100,7 @@ def list_program(btf: Btf) -> bytes:
     return _end(asm)
 
 
-def held_program(btf: Btf) -> bytes:
+def held_program(btf: Types) -> bytes:
     """For kernels without the iterator over buffers: writes a `_ROW`, with no more than inode, size and operations, and
     the release function's name, for each descriptor of one. Raises BtfError where it cannot be made.
     """
@@ -120,7 +120,7 @@ def held_program(btf: Btf) -> bytes:
     return _end(asm)
 
 
-def _of_descriptor(asm: Assembler, btf: Btf) -> None:
+def _of_descriptor(asm: Assembler, btf: Types) -> None:
     """From an open file in R7: R8 = its inode's number, R7 = the buffer that it is, as an address without a type; the
     end where it is none. A buffer's file has it as private data (drivers/dma-buf/dma-buf.c, all kernels), and its
     inode is of the file system of dma-bufs (5.3 on).
@@ -157,7 +157,7 @@ def rows(output: bytes) -> Iterator[Row]:
         yield Row(inode, size, count, exporter.partition(b"\0")[0], given, operations, release)
 
 
-def _file_count(btf: Btf) -> tuple[int, int]:
+def _file_count(btf: Types) -> tuple[int, int]:
     """Where a file's count lies, and what to add: the iterator holds a reference of its own, and from 6.13 on the
     first reference is counted as 0 (file_ref_t).
     """
@@ -167,11 +167,11 @@ def _file_count(btf: Btf) -> tuple[int, int]:
 
 
 def pages_program(
-    btf: Btf,
+    btf: Types,
     kinds: Mapping[int, str],
     map_fd: int,
     map_bytes: int,
-    heaps: Mapping[str, Btf] = MappingProxyType({}),
+    heaps: Mapping[str, Types] = MappingProxyType({}),
     *,
     of_descriptors: bool = False,
 ) -> bytes:
@@ -208,7 +208,7 @@ def pages_program(
     return _end(asm)
 
 
-def _cma_pages(asm: Assembler, btf: Btf, map_bytes: int) -> None:
+def _cma_pages(asm: Assembler, btf: Types, map_bytes: int) -> None:
     """One chunk: struct cma_heap_buffer's cma_pages and pagecount (cma_heap.c)."""
     for at, member in ((-16, "cma_pages"), (-8, "pagecount")):
         _follow(asm, R9, btf.offset("cma_heap_buffer", member), at, 8)
@@ -219,7 +219,7 @@ def _cma_pages(asm: Assembler, btf: Btf, map_bytes: int) -> None:
     asm.jump("end")
 
 
-def _scatter_list(asm: Assembler, btf: Btf, map_bytes: int) -> None:
+def _scatter_list(asm: Assembler, btf: Types, map_bytes: int) -> None:
     """A chunk for each entry of struct system_heap_buffer's sg_table (system_heap.c)."""
     entry_bytes = btf.size("scatterlist")
     entry = -CHUNK.size - (entry_bytes + 7 & ~7)
@@ -270,7 +270,7 @@ def _keep_chunk(asm: Assembler, map_bytes: int, full: str) -> None:
         asm.store(R2, HEADER.size + at, R1)
 
 
-def files_program(btf: Btf, pid: int | None = None) -> bytes:
+def files_program(btf: Types, pid: int | None = None) -> bytes:
     """Writes a `_FILE` for each open file, of that process alone where given: its fd, and the first entry of its page
     cache.
     """
@@ -295,7 +295,7 @@ def cached_pages(output: bytes) -> dict[int, int]:
     return dict(_FILE.iter_unpack(output[: len(output) // _FILE.size * _FILE.size]))
 
 
-def _begin(asm: Assembler, btf: Btf, context: str, item: str, seq: int) -> None:
+def _begin(asm: Assembler, btf: Types, context: str, item: str, seq: int) -> None:
     """R6 = the context, R7 = the item; at the end of the items there is none."""
     asm.move(R6, R1)
     asm.load(seq, R6, btf.offset(context, "meta"), btf.offset("bpf_iter_meta", "seq"))

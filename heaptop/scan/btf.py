@@ -1,120 +1,76 @@
 """The kernel's own type information (BTF): where a member lies in a struct, by its name, and a type's number.
 
-Format: include/uapi/linux/btf.h. Only what is asked for is decoded; one pass numbers the types, since a record's place
-depends on the lengths of all before it. A module's BTF (5.11 on) is split: its types and its strings go on where those
-of vmlinux end (Documentation/bpf/btf.rst).
+Only what is asked for is decoded. A module's BTF (5.11 on) is split: its types and its strings go on where those of
+vmlinux end (Documentation/bpf/btf.rst).
 """
 
-import struct
-from array import array
-from bisect import bisect_left
-from typing import Final, NamedTuple
+import mmap
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Protocol
+
+from heaptop.scan.btf_part import BtfError, Member, Type
+from heaptop.scan.files import read_file
+
+if TYPE_CHECKING:
+    from heaptop.scan.btf_part import Part
+else:
+    try:
+        from heaptop.scan._btf_part import Part
+    except ImportError:  # there may be no compiled part
+        from heaptop.scan.btf_part import Part
 
 VMLINUX: Final = "sys/kernel/btf/vmlinux"
 STRUCT: Final = 4
 UNION: Final = 5
 FUNC: Final = 12
 
-_MAGIC: Final = 0xEB9F
-_HEADER: Final = struct.Struct("<HBBIIIII")
-_RECORD: Final = struct.Struct("<III")
 _QUALIFIERS: Final = frozenset({8, 9, 10, 11, 18})
 """Typedef, volatile, const, restrict, type tag: the type proper is what they refer to."""
-_TAIL_BYTES: Final = (0, 4, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 4, 0, 0)
-"""What follows a record of each kind (int, array, var, decl tag) …"""
-_ITEM_BYTES: Final = (0, 0, 0, 0, 12, 12, 8, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 12)
-"""… and for each of its items (members, enumerators, parameters, variables)."""
+_DEPTH_MAX: Final = 64
+"""No kernel's structs are so deep in one another: these are damaged."""
+
+__all__ = ["FUNC", "STRUCT", "UNION", "VMLINUX", "Btf", "BtfError", "Types", "has_function", "has_struct", "read_btf"]
 
 
-class BtfError(Exception):
-    """Not type information, or it lacks what is asked for; says what."""
+class Types(Protocol):
+    """What programs are made from. Each raises BtfError where there is no such thing."""
+
+    def id_of(self, name: str, kind: int) -> int:
+        """A type's number."""
+
+    def size(self, name: str) -> int:
+        """Bytes of a struct."""
+
+    def offset(self, name: str, *path: str) -> int:
+        """Bytes from the start of a struct to its member; see `Btf.offset`."""
 
 
-class _Type(NamedTuple):
-    name_offset: int
-    kind: int
-    item_count: int
-    has_bitfields: bool
-    size_or_type: int
-    data: bytes
-    body: int
+def has_struct(types: Types, name: str) -> bool:
+    """Whether these types have a struct of that name."""
+    with suppress(BtfError):
+        return types.id_of(name, STRUCT) > 0
+    return False
 
 
-_VOID: Final = _Type(0, 0, 0, has_bitfields=False, size_or_type=0, data=b"", body=0)
-
-
-class _Part:
-    """What one file has: the types after number `before`, and the strings from offset `string_start` on."""
-
-    def __init__(self, data: bytes, before: int, string_start: int) -> None:
-        if len(data) < _HEADER.size or _HEADER.unpack_from(data)[0] != _MAGIC:
-            raise BtfError("not BTF")
-        _, _, _, header, type_start, type_bytes, string_at, string_bytes = _HEADER.unpack_from(data)
-        self._data = data
-        self._first = header + type_start
-        self._end = self._first + type_bytes
-        self._strings = data[header + string_at : header + string_at + string_bytes]
-        self.before = before
-        self.string_start = string_start
-        if self._end > len(data):
-            raise BtfError("damaged BTF")
-        try:
-            self._places = _places(data, self._first, self._end)
-        except (struct.error, IndexError) as error:
-            raise BtfError("damaged BTF") from error
-
-    @property
-    def last(self) -> int:
-        """Its last type's number."""
-        return self.before + len(self._places)
-
-    @property
-    def string_end(self) -> int:
-        """The first offset after its strings."""
-        return self.string_start + len(self._strings)
-
-    def type(self, number: int) -> _Type:
-        """The type of a number that is its own."""
-        place = self._places[number - self.before - 1]
-        name, info, size = _RECORD.unpack_from(self._data, place)
-        return _Type(name, info >> 24 & 31, info & 0xFFFF, bool(info >> 31), size, self._data, place + _RECORD.size)
-
-    def string(self, offset: int) -> str:
-        """The string at an offset that is its own."""
-        at = offset - self.string_start
-        return self._strings[at : self._strings.find(b"\0", at)].decode("latin-1")
-
-    def offset_of(self, name: bytes) -> int | None:
-        """Where a name stands among its strings. A module's may begin with one; vmlinux's begin with the empty one."""
-        if self._strings.startswith(name + b"\0"):
-            return self.string_start
-        at = self._strings.find(b"\0" + name + b"\0")
-        return None if at < 0 else self.string_start + at + 1
-
-    def find(self, name_offset: int, kind: int) -> int | None:
-        """The number of its type of that name and kind."""
-        wanted = struct.pack("<I", name_offset)
-        place = self._first - 1
-        while (place := self._data.find(wanted, place + 1, self._end)) >= 0:
-            index = bisect_left(self._places, place)
-            number = self.before + index + 1
-            if index < len(self._places) and self._places[index] == place and self.type(number).kind == kind:
-                return number
-        return None
+def has_function(types: Types, name: str) -> bool:
+    """Whether these types have a function of that name."""
+    with suppress(BtfError):
+        return types.id_of(name, FUNC) > 0
+    return False
 
 
 class Btf:
     """The types of one kernel, or those of one of its modules over it."""
 
-    def __init__(self, data: bytes, base: "Btf | None" = None) -> None:
+    def __init__(self, data: bytes | mmap.mmap, base: "Btf | None" = None) -> None:
         """Number the types. `data` is /sys/kernel/btf/vmlinux or, with that as `base`, a module's file beside it.
 
         Raises:
             BtfError: the data are not BTF of a little-endian machine.
         """
         below = () if base is None else base.parts
-        before, string_start = (below[-1].last, below[-1].string_end) if below else (0, 0)
-        self.parts: tuple[_Part, ...] = (*below, _Part(data, before, string_start))
+        self.parts: tuple[Part, ...] = (*below, Part(data, below[-1] if below else None))  # type: ignore[arg-type]
 
     def id_of(self, name: str, kind: int) -> int:
         """A type's number; a module's own type comes first.
@@ -122,12 +78,9 @@ class Btf:
         Raises:
             BtfError: there is none of that name and kind.
         """
-        # A module's types may have names that stand among the strings of vmlinux: they are not repeated.
-        offsets = [at for part in self.parts if (at := part.offset_of(name.encode())) is not None]
         for part in reversed(self.parts):
-            for offset in offsets:
-                if (number := part.find(offset, kind)) is not None:
-                    return number
+            if (number := part.find(name.encode(), kind)) is not None:
+                return number
         raise BtfError(f"no {name} in this kernel's BTF")
 
     def size(self, name: str) -> int:
@@ -143,48 +96,52 @@ class Btf:
         """
         offset, type_id = 0, self.id_of(name, STRUCT)
         for member in path:
-            try:
-                found = self._member(type_id, member)
-            except (struct.error, RecursionError) as error:
-                raise BtfError("damaged BTF") from error
+            found = self._member(type_id, member.encode())
             if found is None:
                 raise BtfError(f"no {member} in struct {name}")
             offset, type_id = offset + found[0], found[1]
         return offset
 
-    def _member(self, type_id: int, name: str) -> tuple[int, int] | None:
+    def _member(self, type_id: int, name: bytes, depth: int = 0) -> tuple[int, int] | None:
         """Offset and type of a member."""
+        if depth > _DEPTH_MAX:
+            raise BtfError("damaged BTF")
         outer = self._type(type_id)
         if outer.kind in _QUALIFIERS:
-            return self._member(outer.size_or_type, name)
-        if outer.kind not in (STRUCT, UNION):
-            return None
-        for name_offset, member_type, bits in _RECORD.iter_unpack(
-            outer.data[outer.body : outer.body + _RECORD.size * outer.item_count]
-        ):
-            start, width = (bits & 0xFFFFFF, bits >> 24) if outer.has_bitfields else (bits, 0)
-            if self._name(name_offset) == name:
-                return None if width or start % 8 else (start // 8, member_type)
-            if name_offset == 0 and (found := self._member(member_type, name)) is not None:
-                return start // 8 + found[0], found[1]
+            return self._member(outer.size_or_type, name, depth + 1)
+        for member in self._members(type_id, name) if outer.kind in (STRUCT, UNION) else ():
+            if member.is_named:
+                is_whole = not (member.width_bits or member.start_bits % 8)
+                return (member.start_bits // 8, member.type_id) if is_whole else None
+            if (found := self._member(member.type_id, name, depth + 1)) is not None:
+                return member.start_bits // 8 + found[0], found[1]
         return None
 
-    def _name(self, offset: int) -> str:
-        return next((part.string(offset) for part in reversed(self.parts) if offset >= part.string_start), "")
+    def _type(self, type_id: int) -> Type:
+        part = self._part(type_id)
+        return Type(0, 0) if part is None else part.type(type_id)
 
-    def _type(self, type_id: int) -> _Type:
-        part = next((part for part in self.parts if part.before < type_id <= part.last), None)
-        return _VOID if part is None else part.type(type_id)
+    def _members(self, type_id: int, name: bytes) -> list[Member]:
+        part = self._part(type_id)
+        return [] if part is None else part.members(type_id, name)
+
+    def _part(self, type_id: int) -> "Part | None":
+        return next((part for part in self.parts if part.before < type_id <= part.last), None)
 
 
-def _places(data: bytes, place: int, end: int) -> "array[int]":
-    """Where each type's record starts; the first is that of type 1."""
-    places = array("I")
-    add = places.append
-    tails, items, unpack = _TAIL_BYTES, _ITEM_BYTES, struct.Struct("<I").unpack_from
-    while place < end:
-        add(place)
-        (info,) = unpack(data, place + 4)
-        kind = info >> 24 & 31
-        place += 12 + tails[kind] + items[kind] * (info & 0xFFFF)
-    return places
+def read_btf(path: str) -> Btf:
+    """The types in a kernel's own file, which is mapped where it can be (6.16 on).
+
+    Raises:
+        BtfError: it is not there, or not BTF.
+    """
+    with suppress(OSError, ValueError):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return Btf(mmap.mmap(file, os.fstat(file).st_size, mmap.MAP_PRIVATE, mmap.PROT_READ))
+        finally:
+            os.close(file)
+    data = read_file(path)
+    if not isinstance(data, bytes):
+        raise BtfError("no BTF of this kernel")
+    return Btf(data)

@@ -1,24 +1,42 @@
 """Type information made by hand, and this machine's own where it has some."""
 
 import struct
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from heaptop.scan.btf import FUNC, STRUCT, VMLINUX, Btf, BtfError
+from heaptop.scan import btf as btf_module
+from heaptop.scan import btf_part
+from heaptop.scan.btf import FUNC, STRUCT, VMLINUX, Btf, BtfError, read_btf
+from heaptop.scan.btf_part import Part
+
+COMPILED: Any = None
+with suppress(ImportError):
+    from heaptop.scan import _btf_part
+
+    COMPILED = _btf_part
 
 INT, TYPEDEF = 1, 8
 UNION = 5
 Members = list[tuple[str, int, int]]
 
 
+def strings_of(part: Part) -> bytes:
+    found = b""
+    while part.string_start + len(found) < part.string_end:
+        found += part.string(part.string_start + len(found)) + b"\0"
+    return found
+
+
 class Maker:
     """Writes BTF, type by type; over `base` that of a module, which has no empty string of its own."""
 
     def __init__(self, base: Btf | None = None) -> None:
-        self.base = base
+        self.base_strings = None if base is None else b"".join(map(strings_of, base.parts))
         self.string_start = 0 if base is None else base.parts[-1].string_end
         self.strings = b"\0" if base is None else b""
         self.types = b""
@@ -26,9 +44,8 @@ class Maker:
 
     def string(self, text: str) -> int:
         entry = text.encode() + b"\0"
-        known = [part.offset_of(text.encode()) for part in self.base.parts] if self.base is not None else []
-        if (at := next((at for at in known if at is not None), None)) is not None:
-            return at
+        if self.base_strings is not None and b"\0" + entry in self.base_strings:
+            return self.base_strings.index(b"\0" + entry) + 1
         if b"\0" + entry not in b"\0" + self.strings:
             self.strings += entry
         return 0 if not text else self.string_start + (b"\0" + self.strings).index(b"\0" + entry)
@@ -105,23 +122,91 @@ def test_what_is_not_there(made: Maker, name: str, path: tuple[str, ...]) -> Non
         Btf(made.data()).offset(name, *path)
 
 
+def what_a_part_says(kind: type[Part], data: bytes, base: bytes | None) -> object:
+    """All that can be asked of it; or how it is refused."""
+    try:
+        part = kind(data) if base is None else kind(data, kind(base))
+    except BtfError as error:
+        return str(error)
+    numbers = range(part.before + 1, part.last + 1)
+    names = (b"", b"long", b"first", b"outer", b"inner", b"count", b"own", b"fresh", b"er")
+    return (
+        [part.type(number) for number in numbers],
+        [
+            part.members(number, name)
+            for number in numbers
+            if part.type(number).kind in (STRUCT, UNION)
+            for name in names
+        ],
+        [part.find(name, kind_of) for name in names for kind_of in (STRUCT, UNION, FUNC)],
+        [part.string(offset) for offset in (0, 1, part.string_start, part.string_end, part.string_end + 9, 1 << 31)],
+        (part.before, part.string_start, part.last, part.string_end),
+    )
+
+
+def small() -> Maker:
+    maker = Maker()
+    number = maker.add("long", INT, 8, struct.pack("<I", 64))
+    inner = maker.struct("inner", 16, [("first", number, 0), ("", number, 64)])
+    maker.add("outer", FUNC, 0)
+    maker.struct("outer", 8, [("first", inner, 3 << 24), ("count", inner, 0)], flag=1)
+    return maker
+
+
+def module() -> bytes:
+    maker = Maker(base=Btf(small().data()))
+    maker.struct("own", 64, [("first", 2, 0), ("fresh", 2, 128)])
+    maker.struct("inner", 8, [("renamed", 1, 0)])
+    return maker.data()
+
+
+@pytest.mark.skipif(COMPILED is None, reason="there is no compiled part")
+@given(st.binary(max_size=80), st.integers(0, 400), st.booleans())
+def test_the_twins_say_the_same(noise: bytes, at: int, is_module: bool) -> None:
+    data = module() if is_module else small().data()
+    data = data[:at] + noise + data[at + len(noise) :]
+    base = small().data() if is_module else None
+    assert what_a_part_says(COMPILED.Part, data, base) == what_a_part_says(Part, data, base)
+
+
 @given(st.binary(max_size=80), st.integers(0, 400))
 @example(bytes((0, 0, 0, 0, 62, 0, 0, 0, 194)), 3)
 def test_damaged(noise: bytes, at: int) -> None:
-    maker = Maker()
-    number = maker.add("long", INT, 8, struct.pack("<I", 64))
-    maker.struct("outer", 8, [("head", number, 0)])
-    data = maker.data()
+    data = small().data()
     try:
-        Btf(data[:at] + noise + data[at + len(noise) :]).offset("outer", "head")
+        Btf(data[:at] + noise + data[at + len(noise) :]).offset("outer", "count", "first")
     except BtfError:
         return
 
 
-def test_this_kernels_own() -> None:
-    path = Path(f"/{VMLINUX}")
-    if not path.exists():
+def test_types_that_refer_to_themselves() -> None:
+    maker = Maker()
+    maker.add("", TYPEDEF, 1)
+    maker.struct("outer", 8, [("", 1, 0), ("", 2, 0), ("", 2, 0)])
+    with pytest.raises(BtfError, match="damaged"):
+        Btf(maker.data()).offset("outer", "x")
+
+
+@pytest.mark.parametrize("part", [pytest.param(btf_part, id="plain"), pytest.param(COMPILED, id="compiled")])
+def test_this_kernels_own(part: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path(f"/{VMLINUX}").exists():
         pytest.skip("this kernel has no BTF")
-    btf = Btf(path.read_bytes())
+    if part is None:
+        pytest.skip("there is no compiled part")
+    monkeypatch.setattr(btf_module, "Part", part.Part)
+    btf = read_btf(f"/{VMLINUX}")
     assert btf.offset("list_head", "prev") == 8
     assert btf.size("list_head") == 16
+    assert btf.offset("vm_area_struct", "vm_end") == btf.offset("vm_area_struct", "vm_start") + 8
+    assert btf.id_of("bpf_iter_task", FUNC) > 0
+    with pytest.raises(BtfError):
+        btf.id_of("list_head", FUNC)
+
+
+def test_what_is_no_file_of_types(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing", tmp_path):
+        with pytest.raises(BtfError):
+            read_btf(str(path))
+    (tmp_path / "empty").touch()
+    with pytest.raises(BtfError):
+        read_btf(str(tmp_path / "empty"))
