@@ -193,8 +193,8 @@ def test_one_fdinfo_for_each_buffer(actor: Actor) -> None:
 
 def test_the_first_look_leaves_details_to_the_next(actor: Actor) -> None:
     actor.tell("new one")
-    rounds = Rounds(0, 0, 0)
-    scan = IncrementalScan(Chunks(TWIN, prefixes=(NEEDLE,)), lambda: [actor.pid], lambda _: [7], rounds)
+    chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True)
+    scan = IncrementalScan(chunks, lambda: [actor.pid], lambda _: [7], Rounds(0, 0, 0))
     (hurried,), (later,) = scan.look().processes, scan.look().processes
     assert {"stat", "details.later", "maps.buffers"} == hurried.files.keys()
     plain = TWIN.process(actor.pid)
