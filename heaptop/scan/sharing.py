@@ -2,24 +2,22 @@
 other holds too, by the very same reference.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from heaptop.capture import ProcessCapture
-from heaptop.scan.threads import FILES, MEMORY, sharers
+from heaptop.scan.alike import Alike, Compare
+from heaptop.scan.threads import FILES, MEMORY, compare
 
 FD_SHARED: Final = "fd.shared"
 MAPS_SHARED: Final = "maps.shared"
 """Files of a process's capture: the pid, lower than its own, of the process whose table or memory this is as well."""
 
-Sharers = Callable[[Iterable[int], int], dict[int, int]]
-"""Of some processes, those that share FILES or MEMORY with one of a lower pid, and which that is."""
 
-
-def with_sharing(processes: Sequence[ProcessCapture], sharers_of: Sharers = sharers) -> tuple[ProcessCapture, ...]:
+def with_sharing(processes: Sequence[ProcessCapture], compared: Compare = compare) -> tuple[ProcessCapture, ...]:
     """The processes, with what they share noted. Only those that look alike are compared."""
-    sharing = Sharing(sharers_of)
+    sharing = Sharing(compared)
     for process in processes:
         sharing.note(process.pid, process)
     sharing.settle()
@@ -29,9 +27,9 @@ def with_sharing(processes: Sequence[ProcessCapture], sharers_of: Sharers = shar
 class Sharing:
     """Who shares what, kept up to date: `note` what is new, then `settle`."""
 
-    def __init__(self, sharers_of: Sharers = sharers) -> None:
-        self._tables = _Alike(FILES, sharers_of)
-        self._memories = _Alike(MEMORY, sharers_of)
+    def __init__(self, compared: Compare = compare) -> None:
+        self._tables = Alike(FILES, compared)
+        self._memories = Alike(MEMORY, compared)
         self._noted: dict[int, tuple[ProcessCapture, tuple[int | None, int | None], ProcessCapture]] = {}
 
     def note(self, pid: int, process: ProcessCapture | None, table: Hashable | None = None) -> None:
@@ -65,50 +63,6 @@ class Sharing:
         noted = process._replace(files=MappingProxyType({**process.files, **notes}))
         self._noted[process.pid] = process, shared, noted
         return noted
-
-
-class _Alike:
-    """Processes by what would be equal if they shared it. `lower` says with whom each does."""
-
-    def __init__(self, what: int, sharers_of: Sharers) -> None:
-        self._what = what
-        self._sharers_of = sharers_of
-        self._keys: dict[int, Hashable] = {}
-        self._pids: dict[Hashable, set[int]] = {}
-        self._unsettled: set[Hashable] = set()
-        self._has_changed = False
-        self.lower: dict[int, int] = {}
-
-    def note(self, pid: int, key: Hashable | None) -> None:
-        before = self._keys.get(pid)
-        if before == key and pid not in self.lower and pid not in self.lower.values():
-            return
-        self._keys.pop(pid, None)
-        if before is not None:
-            self._pids[before].discard(pid)
-            self._unsettled.add(before)
-            self._has_changed |= self.lower.pop(pid, None) is not None
-        if key is not None:
-            self._keys[pid] = key
-            self._pids.setdefault(key, set()).add(pid)
-            self._unsettled.add(key)
-
-    def settle(self) -> bool:
-        for key in self._unsettled:
-            pids = self._pids[key]
-            before = {pid: self.lower.pop(pid) for pid in pids if pid in self.lower}
-            now = self._sharers_of(pids, self._what) if len(pids) > 1 else {}
-            self.lower |= now
-            self._has_changed |= before != now
-            if not pids:
-                del self._pids[key]
-        self._unsettled.clear()
-        has_changed, self._has_changed = self._has_changed, False
-        return has_changed
-
-    def together(self, pids: set[int]) -> set[int]:
-        firsts = {self.lower.get(pid, pid) for pid in pids}
-        return {pid for pid, first in self.lower.items() if first in firsts} | (firsts & set(self.lower.values()))
 
 
 def _table(process: ProcessCapture) -> Hashable | None:

@@ -3,9 +3,8 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache, cmp_to_key
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 _KCMP: Final = {"x86_64": 312, "aarch64": 272, "riscv64": 272, "loongarch64": 272, "s390x": 343, "ppc64le": 354}
@@ -41,20 +40,12 @@ def share_table(one: int, other: int) -> bool | None:
     return answer == 0
 
 
-def sharers(pids: Iterable[int], what: int) -> dict[int, int]:
-    """Of these processes, those that share FILES or MEMORY with one of a lower pid, and which that is.
-
-    The kernel's order is total, so that few comparisons find what is equal.
+def compare(one: int, other: int, what: int) -> int | None:
+    """How the FILES or MEMORY of two tasks compare in the kernel's order, which is total: -1, 0 or 1; None where that
+    is not told (one has ended, or may not be traced).
     """
-
-    def order(one: int, other: int) -> int:
-        return _ORDER.get(_kcmp(one, other, what), 0) or one - other
-
-    found: dict[int, int] = {}
-    for one, other in pairwise(sorted(pids, key=cmp_to_key(order))):
-        if _kcmp(one, other, what) == 0:  # of equals the lower pid is first
-            found[other] = found.get(one, one)
-    return found
+    answer = _kcmp(one, other, what)
+    return 0 if answer == 0 else _ORDER.get(answer)
 
 
 def _kcmp(one: int, other: int, what: int) -> int:

@@ -3,13 +3,16 @@
 import ctypes
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import booleans, integers, lists, sampled_from, tuples
 
 from heaptop.capture import FdLink, FdStat, FdTable, ProcessCapture
 from heaptop.scan import threads
+from heaptop.scan.alike import Alike, Compare
 from heaptop.scan.proc import ProcScan
 from heaptop.scan.sharing import FD_SHARED, MAPS_SHARED, with_sharing
 
@@ -57,37 +60,89 @@ def process_of(pid: int, inode: int | None, maps: bytes = b"") -> ProcessCapture
     return ProcessCapture(pid, MappingProxyType({"maps": maps}), FdTable(links))
 
 
+def numbers(tables: Mapping[int, int], asked: list[tuple[int, int]] | None = None) -> Compare:
+    """Compares processes by a number that each has; tells nothing of one that has none."""
+
+    def compare(one: int, other: int, _what: int) -> int | None:
+        if asked is not None:
+            asked.append((one, other))
+        mine, theirs = tables.get(one), tables.get(other)
+        return None if mine is None or theirs is None else (mine > theirs) - (mine < theirs)
+
+    return compare
+
+
 def test_only_what_looks_alike_is_compared() -> None:
-    asked = []
-
-    def sharers(pids: Iterable[int], what: int) -> dict[int, int]:
-        asked.append((tuple(pids), what))
-        return {5: 4} if what == threads.FILES else {7: 6}
-
+    asked: list[tuple[int, int]] = []
     processes = [process_of(1, 9), process_of(2, None), process_of(3, None), process_of(4, 8), process_of(5, 8)]
     processes += [process_of(6, 1, b"map"), process_of(7, 2, b"map")]
-    noted = with_sharing(processes, sharers)
-    assert asked == [((4, 5), threads.FILES), ((6, 7), threads.MEMORY)]
+    noted = with_sharing(processes, numbers(dict.fromkeys(range(8), 0), asked))
+    assert set(asked) == {(4, 5), (6, 7)}
     assert [each.files.get(FD_SHARED) for each in noted] == [None, None, None, None, b"4\n", None, None]
     assert [each.files.get(MAPS_SHARED) for each in noted] == [None] * 6 + [b"6\n"]
     assert noted[0] is processes[0]
 
 
-def test_many_that_share_are_found_in_few_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
-    """1,000 processes with 10 tables between them: N log N, not N squared."""
-    calls = 0
+def test_many_that_share_are_found_in_few_comparisons() -> None:
+    """1,000 processes with 10 tables between them: N log N, not N squared; and one more costs log N."""
+    asked: list[tuple[int, int]] = []
+    tables = {pid: pid % 10 for pid in range(1, 1002)}
+    alike = Alike(threads.FILES, numbers(tables, asked))
+    for pid in range(1000, 0, -1):
+        alike.note(pid, "a")
+    assert alike.settle()
+    assert alike.lower == {pid: pid % 10 or 10 for pid in range(11, 1001)}
+    assert len(asked) < 15_000
+    asked.clear()
+    alike.note(1001, "a")
+    assert alike.settle()
+    assert alike.lower[1001] == 1
+    assert len(asked) < 12
+    assert not alike.settle()
 
-    def kcmp(one: int, other: int, what: int) -> int:
-        nonlocal calls
-        calls += 1
-        return 0 if one % 10 == other % 10 else 1 if one % 10 < other % 10 else 2
 
-    monkeypatch.setattr(threads, "_kcmp", kcmp)
-    found = threads.sharers(range(1000, 0, -1), threads.FILES)
-    assert found == {pid: pid % 10 or 10 for pid in range(11, 1001)}
-    assert calls < 15_000
+def test_what_nothing_is_told_of_is_shared_with_nobody() -> None:
+    """All of them (no kcmp here), the first (it has ended since), the new one."""
+    tables: dict[int, int] = {}
+    alike = Alike(threads.FILES, numbers(tables))
+    for _ in range(2):
+        for pid in (1, 2):
+            alike.note(pid, "a")
+        assert not alike.settle()
+    tables |= {1: 5, 2: 5, 3: 5}
+    for pid in (1, 2):
+        alike.note(pid, "a")
+    assert alike.settle()
+    assert alike.lower == {2: 1}
+    del tables[1]
+    for pid in (3, 4):
+        alike.note(pid, "a")
+    assert alike.settle()
+    assert alike.lower == {3: 2}
+    assert alike.together([3]) == {2, 3}
 
 
-def test_without_kcmp_nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "_number", None)
-    assert threads.sharers([1, 2], threads.FILES) == {}
+@given(lists(tuples(integers(1, 6), integers(0, 2), sampled_from(["a", "b", None]), booleans()), max_size=60))
+def test_kept_up_to_date_is_as_made_anew(steps: list[tuple[int, int, str | None, bool]]) -> None:
+    """However tables change hands: a process gets another one by running alone, so it is noted then."""
+    tables: dict[int, int] = {}
+    keys: dict[int, str] = {}
+    alike = Alike(threads.FILES, numbers(tables))
+    before: dict[int, int] = {}
+    for pid, table, key, settles in steps:
+        tables[pid] = table
+        keys.pop(pid, None)
+        if key is not None:
+            keys[pid] = key
+        alike.note(pid, key)
+        if not settles:
+            continue
+        has_changed = alike.settle()
+        expected = {
+            pid: first
+            for pid, key in keys.items()
+            if (first := min(p for p in keys if keys[p] == key and tables[p] == tables[pid])) != pid
+        }
+        assert alike.lower == expected
+        assert has_changed == (expected != before)
+        before = expected
