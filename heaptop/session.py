@@ -4,7 +4,6 @@ The app and the headless verbs both stand on it. It keeps first sightings, who h
 short trends and the mark; it draws and prints nothing.
 """
 
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -24,8 +23,9 @@ from heaptop.backend.base import Backend, FdAt, MapAt, Searching, Timeline, Way
 from heaptop.capture import Capture
 from heaptop.errors import UsageError
 from heaptop.model import Buffer, Event, Gap, ProcessId, Snapshot
+from heaptop.pattern import pattern
 
-_COUNT: Final = re.compile(r"\d+( of \d+)? \w+")
+_COUNT: Final = pattern(r"\d+( of \d+)? \w+")
 """Of how many processes a gap is, which changes from look to look."""
 
 TREND_POINTS: Final = 60

@@ -51,4 +51,6 @@ PIP_DISABLE_PIP_VERSION_CHECK=1 "$venv/bin/python" -m pip install --quiet --cons
 packages=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 rm -f "$packages"/__editable__*heaptop*
 printf '%s\n' "$PWD" "$PWD/emulator" >"$packages/heaptop.pth"
+# As an install that is not editable has it: the first start is as quick as the next, also where Python may not write.
+"$venv/bin/python" -m compileall -q heaptop emulator
 touch "$venv/.ready-$kind"

@@ -14,12 +14,13 @@ from typing import Final
 from heaptop.capture import Capture, FdLink, FdTable, ProcessCapture, Raw, TaskCapture
 from heaptop.errors import ParseError
 from heaptop.parse import bufinfo
+from heaptop.pattern import pattern
 
 HEX_DIGITS: Final = 8
 COMM_BYTES: Final = 15
 """TASK_COMM_LEN is 16 with its NUL (linux/sched.h)."""
 
-_PLAIN: Final = re.compile(
+_PLAIN: Final = pattern(
     r"proc/(?:meminfo|vmstat|pagetypeinfo|buddyinfo|sys/kernel/osrelease|sys/kernel/random/boot_id)|dev\.ls|bpf/dmabuf_pages"
     r"|proc|dev/dma_heap/[^/]+|recording"
     r"|sys/(?:kernel/mm/cma|kernel/debug/cma|kernel/dmabuf/buffers|class/dma_heap|devices/virtual/dma_heap)(?:/.*)?"
@@ -27,30 +28,30 @@ _PLAIN: Final = re.compile(
     re.DOTALL,
 )
 """System-wide texts without names of processes, buffers or users' files."""
-_PLAIN_LINKS: Final = re.compile(r"sys/class/dma_heap/.*|sys/devices/virtual/dma_heap/.*|proc/self/ns/pid", re.DOTALL)
+_PLAIN_LINKS: Final = pattern(r"sys/class/dma_heap/.*|sys/devices/virtual/dma_heap/.*|proc/self/ns/pid", re.DOTALL)
 _PLAIN_FILES: Final = frozenset({"statm", "oom_score_adj", "fd.shared", "maps.shared"})
-_KERNEL_MOUNTS: Final = re.compile(
+_KERNEL_MOUNTS: Final = pattern(
     rb"^(?:proc|sysfs|debugfs|tracefs|devtmpfs|bpf|none) /(?:proc|dev|sys[a-z/_-]*) [^\n]*\n", re.MULTILINE
 )
-_CMA_LINE: Final = re.compile(rb"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? cma: [^\n]*\n", re.MULTILINE)
-_BUILDER: Final = re.compile(rb"\([^()\n]*@[^()\n]*\)")
-_STAT: Final = re.compile(rb"(\d+ \().*(\) [^)]*)", re.DOTALL)
-_NAME_LINE: Final = re.compile(rb"^Name:\t[^\n]*")
-_BUFFER_NAME: Final = re.compile(rb"(^|\n)name:\t(.*?)(\n?)\Z", re.DOTALL)
-_UNDER_URING: Final = re.compile(rb"^( *\d+: )(\S[^\n]*)$", re.MULTILINE)
-_MAPPED: Final = re.compile(rb"^([0-9a-f]+-[0-9a-f]+ \S+ [0-9a-f]+ \S+ \d+ +)(\S[^\n]*)$", re.MULTILINE)
-_IN_MAPS: Final = re.compile(rb"\\([0-3][0-7]{2})")
-_GROUP: Final = re.compile(rb"[^/:\n,]+")
-_KERNEL_PATH: Final = re.compile(
+_CMA_LINE: Final = pattern(rb"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? cma: [^\n]*\n", re.MULTILINE)
+_BUILDER: Final = pattern(rb"\([^()\n]*@[^()\n]*\)")
+_STAT: Final = pattern(rb"(\d+ \().*(\) [^)]*)", re.DOTALL)
+_NAME_LINE: Final = pattern(rb"^Name:\t[^\n]*")
+_BUFFER_NAME: Final = pattern(rb"(^|\n)name:\t(.*?)(\n?)\Z", re.DOTALL)
+_UNDER_URING: Final = pattern(rb"^( *\d+: )(\S[^\n]*)$", re.MULTILINE)
+_MAPPED: Final = pattern(rb"^([0-9a-f]+-[0-9a-f]+ \S+ [0-9a-f]+ \S+ \d+ +)(\S[^\n]*)$", re.MULTILINE)
+_IN_MAPS: Final = pattern(rb"\\([0-3][0-7]{2})")
+_GROUP: Final = pattern(rb"[^/:\n,]+")
+_KERNEL_PATH: Final = pattern(
     rb"(?:socket|pipe|mnt|net|pid|ipc|uts|user|cgroup|time):\[\d+\]|anon_inode:.*|\[(?:heap|stack|vdso|vvar|vsyscall|vvar_vclock"
     rb"|uprobes)\]|/dev/[a-z0-9_]+(?:/[a-z0-9_,.:-]+)*|/SYSV[0-9a-f]{8} \(deleted\)",
     re.DOTALL,
 )
-_LIBRARY: Final = re.compile(
+_LIBRARY: Final = pattern(
     rb".*(/(?:libdmabufheap|libion|(?:lib)?gralloc|android\.hardware\.graphics\.[a-z]+|libgbm|libdrm)[^/]*\.so[^/]*)",
     re.DOTALL,
 )
-_ROW: Final = re.compile(
+_ROW: Final = pattern(
     rb"^\d{8,20}\t[0-9a-f]{8}\t[0-9a-f]{8}\t(?:\d{8,20}|-\d{7,19})\t[^\t\n]*\t(\d{8,20})\t", re.MULTILINE
 )
 _DMABUF: Final = b"/dmabuf:"

@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from heaptop.model import Buffer, Snapshot
+from heaptop.pattern import pattern
 
 NOBODY: Final = "nobody seen"
 """The holder of buffers that no process is seen to hold."""
 COMMS_SHOWN: Final = 3
-_NUMBER: Final = re.compile(r"0x[0-9a-f]+|(?<![0-9a-z])(?=[a-f]*[0-9])[0-9a-f]{8,}(?![0-9a-z])|[0-9]+", re.IGNORECASE)
+_NUMBER: Final = pattern(r"0x[0-9a-f]+|(?<![0-9a-z])(?=[a-f]*[0-9])[0-9a-f]{8,}(?![0-9a-z])|[0-9]+", re.IGNORECASE)
 """What counts up or is drawn in a name: decimal and hex numbers, ids of at least eight hex digits."""
 
 

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from heaptop.errors import FilterError
 from heaptop.model import Buffer, Holder, Process, ProcessId
+from heaptop.pattern import pattern
 from heaptop.units import parse_duration, parse_size
 
 DEPTH_MAX: Final = 50
@@ -217,7 +218,7 @@ class _Token(NamedTuple):
     operator: str = ""
 
 
-_TOKEN: Final = re.compile(
+_TOKEN: Final = pattern(
     r"""\s*(?:
         (?P<paren>[()])
       | (?P<since>since:mark)(?=[\s()]|$)

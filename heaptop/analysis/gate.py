@@ -11,9 +11,10 @@ from heaptop.analysis.classes import BufferClass
 from heaptop.analysis.filter import Filter, compile_filter
 from heaptop.errors import FilterError, UsageError
 from heaptop.model import Buffer
+from heaptop.pattern import pattern
 from heaptop.units import format_size, parse_size, printable
 
-_LIMIT: Final = re.compile(r"\s*([0-9.]+)\s*([a-z]*?)\s*/\s*(cycle|min)\s*", re.IGNORECASE | re.ASCII)
+_LIMIT: Final = pattern(r"\s*([0-9.]+)\s*([a-z]*?)\s*/\s*(cycle|min)\s*", re.IGNORECASE | re.ASCII)
 LIMIT_HINT: Final = "write buffers or bytes for each cycle or minute, like 0/cycle, 2/cycle, 64K/cycle or 8M/min"
 RATE_TOLERANCE: Final = 1.1
 _SMALL: Final = 1e-9

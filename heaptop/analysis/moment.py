@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from heaptop.errors import UsageError
+from heaptop.pattern import pattern
 from heaptop.units import printable
 
 EXAMPLES: Final = "-3m, +10s, 14:02, 14:02:11, 3 minutes ago, 50%, first, last"
@@ -14,10 +15,10 @@ EXAMPLES: Final = "-3m, +10s, 14:02, 14:02:11, 3 minutes ago, 50%, first, last"
 _UNIT_S: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _UNIT: Final = r"(ms|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?|)"
 _AMOUNT: Final = rf"([0-9]{{1,9}}(?:\.[0-9]{{1,6}})?)\s*{_UNIT}"
-_FROM_HERE: Final = re.compile(rf"([+-])\s*{_AMOUNT}")
-_AGO: Final = re.compile(rf"{_AMOUNT}\s+ago")
-_CLOCK: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]{1,6})?))?")
-_SHARE: Final = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%")
+_FROM_HERE: Final = pattern(rf"([+-])\s*{_AMOUNT}")
+_AGO: Final = pattern(rf"{_AMOUNT}\s+ago")
+_CLOCK: Final = pattern(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]{1,6})?))?")
+_SHARE: Final = pattern(r"([0-9]{1,3}(?:\.[0-9]{1,3})?)\s*%")
 _NAMED: Final = {"first": 0, "start": 0, "begin": 0, "last": -1, "end": -1, "now": -1}
 
 

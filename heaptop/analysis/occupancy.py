@@ -4,7 +4,6 @@ Bitmaps are `CmaRange.bitmap`: bit 0 of byte 0 first, 1 = allocated, one bit per
 a million bits, so bits are searched as text of `0` and `1` with the C speed of `bytes.find`, not one by one.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -12,12 +11,13 @@ from operator import sub
 from typing import Final, NamedTuple
 
 from heaptop.model import CmaArea, CmaRange
+from heaptop.pattern import pattern
 
 CMA_ALIGNMENT_ORDER: Final = 8
 """The CMA heap aligns to at most this order: CONFIG_CMA_ALIGNMENT's default (kernel/dma/Kconfig), 1 MiB of 4 KiB."""
 
-_RUN: Final = re.compile(rb"0+|1+")
-_FREE: Final = re.compile(rb"0+")
+_RUN: Final = pattern(rb"0+|1+")
+_FREE: Final = pattern(rb"0+")
 _TO_NUMBERS: Final = bytes.maketrans(b"01", b"\0\1")
 
 

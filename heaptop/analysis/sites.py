@@ -3,7 +3,6 @@
 Names come from a function that is given (`Namer`), so that nothing is looked up for what is not shown.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,16 +10,17 @@ from typing import Final, NamedTuple
 
 from heaptop.call_stack import CallStack, Frame, Location
 from heaptop.model import Buffer, Snapshot
+from heaptop.pattern import pattern
 
 Namer = Callable[[Frame], tuple[Location, ...]]
 """The places in source of a frame, innermost first: more than one where functions were inlined."""
 
-_PLUMBING: Final = re.compile(
+_PLUMBING: Final = pattern(
     r"(?:libc|ld|libpthread|libdl|libffi|libdmabufheap|libion|libc\+\+|libstdc\+\+|libbase|ld-linux[^/]*|ld-musl[^/]*"
     r"|_ctypes[^/]*|fcntl[^/]*|linker64|linker)(?:-[0-9.]+)?\.so[^/]*|linker(?:64)?|\[vdso\]"
 )
 """Files through which programs allocate, and which are never why."""
-_PLUMBING_FUNCTION: Final = re.compile(r"(?:__)?(?:GI_)?(?:__)?(?:libc_)?(?:ioctl|syscall)|<?(?:std|core|alloc)::.*")
+_PLUMBING_FUNCTION: Final = pattern(r"(?:__)?(?:GI_)?(?:__)?(?:libc_)?(?:ioctl|syscall)|<?(?:std|core|alloc)::.*")
 _SYSTEM_SOURCES: Final = ("/usr/include/c++/", "/rustc/", "library/std/", "library/core/", "library/alloc/")
 """Where the sources of what compilers bring begin: libstdc++'s templates, Rust's library."""
 

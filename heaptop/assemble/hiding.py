@@ -1,6 +1,5 @@
 """Sockets with descriptors in flight and rings with registered buffers: what may hold what nobody is seen to hold."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
@@ -10,10 +9,11 @@ from heaptop.errors import ParseError
 from heaptop.model import HidingKind, HidingPlace, ProcessId
 from heaptop.parse import comm, fdlink, io_uring_fdinfo, socket_fdinfo, stat
 from heaptop.parse.fdlink import Kind
+from heaptop.pattern import pattern
 from heaptop.units import text_of
 
 FOLDER: Final = "heaptop/hiding"
-_FILE: Final = re.compile(FOLDER + r"/([0-9]{1,10})/fdinfo/([0-9]{1,10})")
+_FILE: Final = pattern(FOLDER + r"/([0-9]{1,10})/fdinfo/([0-9]{1,10})")
 
 
 class HidingReader:

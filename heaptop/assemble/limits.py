@@ -7,6 +7,7 @@ from heaptop.assemble.gaps import Gaps, is_denied
 from heaptop.capture import Capture
 from heaptop.errors import ParseError
 from heaptop.parse import status
+from heaptop.pattern import pattern
 from heaptop.sources import OPTION, SOURCES
 from heaptop.units import format_age
 
@@ -15,9 +16,9 @@ REMOTE: Final = ("adb", "ssh:")
 """How the names of devices begin."""
 UDEV_RULE: Final = 'SUBSYSTEM=="dma_heap", GROUP="video", MODE="0660"'
 """That opens the heaps to a group (Raspberry Pi OS has it)."""
-_PROC: Final = re.compile(rb"^\S+ /proc proc (\S*)", re.MULTILINE)
-_CAPABILITIES: Final = re.compile(rb"^CapEff:\t([0-9a-f]{1,16})$", re.MULTILINE)
-_GROUPS: Final = re.compile(rb"^(?:Gid|Groups):\t([\d\t ]*)$", re.MULTILINE)
+_PROC: Final = pattern(rb"^\S+ /proc proc (\S*)", re.MULTILINE)
+_CAPABILITIES: Final = pattern(rb"^CapEff:\t([0-9a-f]{1,16})$", re.MULTILINE)
+_GROUPS: Final = pattern(rb"^(?:Gid|Groups):\t([\d\t ]*)$", re.MULTILINE)
 _SYS_PTRACE: Final = 19
 _COUNTED: Final = frozenset({"hidepid=1", "hidepid=noaccess"})
 """Other users' processes are listed all the same, and counted as denied."""

@@ -4,14 +4,14 @@ Sockets and pipes take theirs from a counter that buffers shared before. So wher
 all of theirs, or far below the newest of theirs, it has a counter of its own.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from heaptop.capture import Capture, ProcessCapture
 from heaptop.model import Buffer
+from heaptop.pattern import pattern
 
-_OTHER: Final = re.compile(rb"(?:socket|pipe):\[([0-9]{1,15})\]")
+_OTHER: Final = pattern(rb"(?:socket|pipe):\[([0-9]{1,15})\]")
 _EMULATED: Final = "-heaptop-emulated"
 _BPF: Final = "bpf/dmabuf_iter"
 OTHERS_MIN: Final = 2

@@ -20,6 +20,7 @@ from heaptop.backend.chosen import without
 from heaptop.backend.reach import Emulator
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw
 from heaptop.errors import SourceError
+from heaptop.pattern import pattern
 from heaptop.scan.hiding import HidingScan
 from heaptop.scan.patience import Patience
 from heaptop.scan.proc import ProcScan
@@ -36,8 +37,8 @@ _NEEDLE: Final = b"dmabuf:"
 _BUFINFO: Final = "sys/kernel/debug/dma_buf/bufinfo"
 _O_LARGEFILE: Final = 0o100000
 """Set on every memfd's open file by a 64-bit kernel, and not on a dma-buf's."""
-_MAP_LINE: Final = re.compile(rb"^(\S+ \S+ \S+ )\S+ (\d+)( +)/(memfd:)?dmabuf:.*$", re.MULTILINE)
-_FDINFO: Final = re.compile(rb"^flags:\t0([0-7]+)\nmnt_id:\t(\d+)$", re.MULTILINE)
+_MAP_LINE: Final = pattern(rb"^(\S+ \S+ \S+ )\S+ (\d+)( +)/(memfd:)?dmabuf:.*$", re.MULTILINE)
+_FDINFO: Final = pattern(rb"^flags:\t0([0-7]+)\nmnt_id:\t(\d+)$", re.MULTILINE)
 
 
 class EmulatedBackend:

@@ -2,27 +2,27 @@
 
 import errno
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from heaptop.capture import Raw, ReadError
+from heaptop.pattern import pattern
 
-_LINE: Final = re.compile(
+_LINE: Final = pattern(
     rb"((?:proc/[0-9]{1,10}/(?:fdinfo/[0-9]{1,10}|maps|comm|stat|status|statm|cgroup|oom_score_adj)"
     rb"|proc/(?:version|meminfo|vmstat|self/status|sys/kernel/(?:osrelease|random/boot_id))"
     rb"|sys/kernel/dma_heap/total_pools_kb|sys/kernel/debug/dma_buf/bufinfo|sys/class/dma_heap/[^/\n]+/dev"
     rb"|sys/kernel/mm/cma/[^/\n]+/[a-z_]+|sys/kernel/dmabuf/buffers/[0-9]{1,20}/(?:size|exporter_name)"
     rb"|sys/kernel/debug/cma/[^/\n]+/(?:ranges/[0-9]+/)?[a-z_]+)):(.*)"
 )
-_STAT: Final = re.compile(
+_STAT: Final = pattern(
     rb"stat (proc/[0-9]{1,10})/fd/([0-9]{1,10}) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9]+) ([0-9a-f]+) [0-9a-f]+ [0-9a-f]+ "
     rb"([0-9]+)"
 )
-_DENIED: Final = re.compile(rb"denied ((?:proc/[0-9]{1,10}/fd|sys/kernel/debug(?:/dma_buf/bufinfo)?))")
-_CMDLINE: Final = re.compile(rb"cmdline (proc/[0-9]{1,10})")
-_LACKS: Final = re.compile(rb"lacks ([a-z]{1,16})")
-_SEEN: Final = re.compile(rb"seen ([0-9]{1,9})")
+_DENIED: Final = pattern(rb"denied ((?:proc/[0-9]{1,10}/fd|sys/kernel/debug(?:/dma_buf/bufinfo)?))")
+_CMDLINE: Final = pattern(rb"cmdline (proc/[0-9]{1,10})")
+_LACKS: Final = pattern(rb"lacks ([a-z]{1,16})")
+_SEEN: Final = pattern(rb"seen ([0-9]{1,9})")
 
 
 class Told(NamedTuple):

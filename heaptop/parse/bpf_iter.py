@@ -5,15 +5,15 @@ bpffs, as the kernel's selftest has it (tools/testing/selftests/bpf/progs/dmabuf
 name (newlines are blanks there; empty for none) and exporter.
 """
 
-import re
 from dataclasses import dataclass
 
 from heaptop.parse.text import check_whole, error_at
+from heaptop.pattern import pattern
 
 _HEADING = b"ino\tsize\tcount\texp_name\tname\n"
-_LINE = re.compile(rb"(\d{1,20})\t(\d{1,20})\t(-?\d{1,20})\t([^\t\n]*)(?:\t([^\t\n]*))?\n")
-_PINNED = re.compile(rb"(\d{1,20})\n(\d{1,20})\n([^\n]{0,31})\n([^\n]+)\n")
-_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+_LINE = pattern(rb"(\d{1,20})\t(\d{1,20})\t(-?\d{1,20})\t([^\t\n]*)(?:\t([^\t\n]*))?\n")
+_PINNED = pattern(rb"(\d{1,20})\n(\d{1,20})\n([^\n]{0,31})\n([^\n]+)\n")
+_OCTAL = pattern(rb"\\([0-3][0-7]{2})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """`bpf/dmabuf_pages`, which heaptop writes (see docs/recording.md): where each buffer lies in memory."""
 
-import re
-
 from heaptop.parse.text import check_whole, error_at
+from heaptop.pattern import pattern
 
 Runs = tuple[tuple[int, int], ...]
 """First page frame and pages of each run, in the buffer's order."""
 
-_LINE = re.compile(rb"(\d{1,20})\t(\d{1,18}\+[1-9]\d{0,17}(?: \d{1,18}\+[1-9]\d{0,17})*)")
+_LINE = pattern(rb"(\d{1,20})\t(\d{1,18}\+[1-9]\d{0,17}(?: \d{1,18}\+[1-9]\d{0,17})*)")
 
 
 def lines(data: bytes) -> list[bytes]:

@@ -24,21 +24,22 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
 NAME_BYTES_MAX = 31
 """DMA_BUF_NAME_LEN less its NUL (uapi/linux/dma-buf.h)."""
 
-_HEADING = re.compile(rb"\nDma-buf Objects:\n(\t*size *\t[^\n]*|\t+exp_name *\tsize *\t[^\n]*)\n")
-_ROW = re.compile(
+_HEADING = pattern(rb"\nDma-buf Objects:\n(\t*size *\t[^\n]*|\t+exp_name *\tsize *\t[^\n]*)\n")
+_ROW = pattern(
     rb"^(?:\t(?:\t([^\t\n]*)\t)?)?(\d{8,20})\t([0-9a-f]{8})\t([0-9a-f]{8})\t(\d{8,20}|-\d{7,19})(?=[\t\n])",
     re.MULTILINE,
 )
-_CELLS = re.compile(rb"\t([^\t\n]*)(?:\t(\d{8,20})(?=[\t\n])\t?)?")
-_FENCE = re.compile(rb"\t(kernel|write|read|bookkeep|Exclusive|Shared) fence: ?(.*?)(un)?signalled")
-_ATTACHED = re.compile(rb"\t{0,2}Total (\d{1,6}) devices attached")
+_CELLS = pattern(rb"\t([^\t\n]*)(?:\t(\d{8,20})(?=[\t\n])\t?)?")
+_FENCE = pattern(rb"\t(kernel|write|read|bookkeep|Exclusive|Shared) fence: ?(.*?)(un)?signalled")
+_ATTACHED = pattern(rb"\t{0,2}Total (\d{1,6}) devices attached")
 _NOTHING_ATTACHED = b"\n\tAttached Devices:\nTotal 0 devices attached\n\n"
 _SKIPPED = b"\tERROR locking buffer object: skipping"
-_TRAILER = re.compile(rb"\nTotal (\d{1,10}) objects, (\d{1,20}) bytes\n")
+_TRAILER = pattern(rb"\nTotal (\d{1,10}) objects, (\d{1,20}) bytes\n")
 _UNNAMED = b"<none>"
 
 

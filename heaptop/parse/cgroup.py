@@ -3,12 +3,12 @@
 A path can hold colons but no newline: cgroup_mkdir refuses it for the sake of this very file.
 """
 
-import re
 from typing import NamedTuple
 
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_LINE = re.compile(rb"(\d{1,10}):([^:\n]*):([^\n]*)\n")
+_LINE = pattern(rb"(\d{1,10}):([^:\n]*):([^\n]*)\n")
 
 
 class Cgroup(NamedTuple):

@@ -5,17 +5,17 @@ NAME/{count,base_pfn,...,bitmap}         6.1 to 6.14
 NAME/{count,...}  NAME/ranges/R/{base_pfn,bitmap}    6.15 on; links of the old names lead to range 0
 """
 
-import re
 import struct
 from collections.abc import Collection
 from typing import NamedTuple
 
 from heaptop.parse.text import error_at, integer
+from heaptop.pattern import pattern
 
-_PATH = re.compile(r"sys/kernel/debug/cma/([^/]+)/(?:ranges/([0-9]{1,9})/)?([^/]+)")
+_PATH = pattern(r"sys/kernel/debug/cma/([^/]+)/(?:ranges/([0-9]{1,9})/)?([^/]+)")
 _OLD_PREFIX = "cma-"
 _OLD_LENGTH_MAX = 15
-_WORDS = re.compile(rb"\d{1,10}(?: \d{1,10})*\n?")
+_WORDS = pattern(rb"\d{1,10}(?: \d{1,10})*\n?")
 
 
 class AreaFile(NamedTuple):

@@ -7,11 +7,10 @@
 An area's name can hold commas, `@`, and up to 7.2 a trailing newline (`cma%d` of mm/cma.c).
 """
 
-import re
-
 from heaptop.parse.text import integer
+from heaptop.pattern import pattern
 
-_PATH = re.compile(r"sys/kernel/mm/cma/([^/]+)/([^/]+)")
+_PATH = pattern(r"sys/kernel/mm/cma/([^/]+)/([^/]+)")
 
 
 def area_file(path: str) -> tuple[str, str] | None:

@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
 _TITLE = b"/dev/dma_heap:"
 _DATE = rb"(?:[A-Z][a-z]{2} +\d{1,2} +(?:\d{1,2}:\d\d|\d{4})|\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)?)"
-_NODE = re.compile(
+_NODE = pattern(
     rb"c([r-][w-][xsS-][r-][w-][xsS-][r-][w-][xtT-])[.+@]? +\d{1,10} +(\d{1,10}) +(\d{1,10})"
     rb" +(\d{1,10}), +(\d{1,10}) +" + _DATE + rb" ([^\n]+)"
 )
-_DEVICE = re.compile(rb"(\d{1,10}):(\d{1,10})\n?")
-_CLASS = re.compile(r"sys/class/dma_heap/([^/]+)(?:/.*)?", re.DOTALL)
+_DEVICE = pattern(rb"(\d{1,10}):(\d{1,10})\n?")
+_CLASS = pattern(r"sys/class/dma_heap/([^/]+)(?:/.*)?", re.DOTALL)
 
 
 class HeapNode(NamedTuple):

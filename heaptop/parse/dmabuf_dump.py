@@ -8,34 +8,32 @@ by process (no option, or a PID)     `  comm:pid`, a row of titles, then a row a
 Sizes are in kB but for -b. `<unknown>` is no name, or no exporter.
 """
 
-import re
 from typing import Final
 
 from heaptop.parse.dump import KIB, Dumped, DumpedBuffer, DumpedHolding, DumpedUse, kept
+from heaptop.pattern import pattern
 
-_PROCESS: Final = re.compile(rb"[ \t]*(.{1,16}?):([0-9]{1,10})[ ]*")
-_TITLES: Final = re.compile(
-    rb' *"?Name"?[ ,]+"?Rss(?:\(kB\))?"?[ ,]+"?Pss(?:\(kB\))?"?[ ,]+"?nr_procs"?[ ,]+"?Inode"?.*'
-)
-_ROW: Final = re.compile(rb" *(.*?) +([0-9]+) kB +([0-9]+) kB +([0-9]+) +([0-9]+)(?: +(\S.*?))? *")
-_CSV_ROW: Final = re.compile(rb'"(.*)",([0-9]+),([0-9]+),([0-9]+),([0-9]+)(?:,"?(.*?)"?)?')
-_PROCESS_TOTAL: Final = re.compile(rb" *PROCESS TOTAL +([0-9]+) kB +([0-9]+) kB *")
-_CSV_SUM: Final = re.compile(rb"([0-9]+),([0-9]+)")
-_TOTAL: Final = re.compile(rb" *dmabuf total: ([0-9]+) kB kernel_rss: ([0-9]+) kB userspace_rss: [0-9]+ kB .*")
-_CSV_TOTAL: Final = re.compile(rb"([0-9]+),([0-9]+),[0-9]+,[0-9]+")
-_TABLE: Final = re.compile(rb' *"?Dmabuf Inode"? *[|,] *"?Size(?:\(kB\))?"? *[|,](.*Ref Counts.*)')
-_TABLE_COLUMN: Final = re.compile(rb'[ "]*(.+?):([0-9]{1,10})[ "]*(?:\||,|$)')
-_TABLE_ROW: Final = re.compile(rb" *([0-9]+) \| *([0-9]+) kB \|(.*)\| *")
-_TABLE_CSV_ROW: Final = re.compile(rb"([0-9]+),([0-9]+),(.*)")
-_CELL: Final = re.compile(rb'[ "]*([0-9]+)(?:\( *([0-9]+)\))? refs[ "]*')
-_NO_CELL: Final = re.compile(rb'[ "]*(?:--)?[ "]*')
-_PER_BUFFER: Final = re.compile(rb' *"?Dmabuf Inode"? *[|,] *"?Size\(bytes\)"? *[|,].*')
-_BUFFER: Final = re.compile(rb' *([0-9]+)(?: \|| *,) *([0-9]+)(?: \|| *,) *"?(.*?)"?[ |]*')
-_PER_EXPORTER: Final = re.compile(rb' *"?Exporter Name"? *[|,] *"?Total Count"?.*')
-_EXPORTER: Final = re.compile(rb' *"?(.*?)"?(?: \| *| *,)([0-9]+)(?: ?\| *| *,)([0-9]+)[ |]*')
-_ALL: Final = re.compile(rb"Total DMA-BUF count: ([0-9]+), Total DMA-BUF size\(bytes\): ([0-9]+)")
-_RULE: Final = re.compile(rb'-{8,}.*|\s*|\tTOTALS|"Total DMA-BUF count".*|"Total Size\(kB\)".*|"dmabuf total \(kB\)".*')
-_KNOWN: Final = re.compile(
+_PROCESS: Final = pattern(rb"[ \t]*(.{1,16}?):([0-9]{1,10})[ ]*")
+_TITLES: Final = pattern(rb' *"?Name"?[ ,]+"?Rss(?:\(kB\))?"?[ ,]+"?Pss(?:\(kB\))?"?[ ,]+"?nr_procs"?[ ,]+"?Inode"?.*')
+_ROW: Final = pattern(rb" *(.*?) +([0-9]+) kB +([0-9]+) kB +([0-9]+) +([0-9]+)(?: +(\S.*?))? *")
+_CSV_ROW: Final = pattern(rb'"(.*)",([0-9]+),([0-9]+),([0-9]+),([0-9]+)(?:,"?(.*?)"?)?')
+_PROCESS_TOTAL: Final = pattern(rb" *PROCESS TOTAL +([0-9]+) kB +([0-9]+) kB *")
+_CSV_SUM: Final = pattern(rb"([0-9]+),([0-9]+)")
+_TOTAL: Final = pattern(rb" *dmabuf total: ([0-9]+) kB kernel_rss: ([0-9]+) kB userspace_rss: [0-9]+ kB .*")
+_CSV_TOTAL: Final = pattern(rb"([0-9]+),([0-9]+),[0-9]+,[0-9]+")
+_TABLE: Final = pattern(rb' *"?Dmabuf Inode"? *[|,] *"?Size(?:\(kB\))?"? *[|,](.*Ref Counts.*)')
+_TABLE_COLUMN: Final = pattern(rb'[ "]*(.+?):([0-9]{1,10})[ "]*(?:\||,|$)')
+_TABLE_ROW: Final = pattern(rb" *([0-9]+) \| *([0-9]+) kB \|(.*)\| *")
+_TABLE_CSV_ROW: Final = pattern(rb"([0-9]+),([0-9]+),(.*)")
+_CELL: Final = pattern(rb'[ "]*([0-9]+)(?:\( *([0-9]+)\))? refs[ "]*')
+_NO_CELL: Final = pattern(rb'[ "]*(?:--)?[ "]*')
+_PER_BUFFER: Final = pattern(rb' *"?Dmabuf Inode"? *[|,] *"?Size\(bytes\)"? *[|,].*')
+_BUFFER: Final = pattern(rb' *([0-9]+)(?: \|| *,) *([0-9]+)(?: \|| *,) *"?(.*?)"?[ |]*')
+_PER_EXPORTER: Final = pattern(rb' *"?Exporter Name"? *[|,] *"?Total Count"?.*')
+_EXPORTER: Final = pattern(rb' *"?(.*?)"?(?: \| *| *,)([0-9]+)(?: ?\| *| *,)([0-9]+)[ |]*')
+_ALL: Final = pattern(rb"Total DMA-BUF count: ([0-9]+), Total DMA-BUF size\(bytes\): ([0-9]+)")
+_RULE: Final = pattern(rb'-{8,}.*|\s*|\tTOTALS|"Total DMA-BUF count".*|"Total Size\(kB\)".*|"dmabuf total \(kB\)".*')
+_KNOWN: Final = pattern(
     rb'PROCESS TOTAL|"Rss total\(kB\)".*|TOTALS .*|Warning: .*|dmabuf info not found.*|Unable to read .*|[0-9,]+'
 )
 

@@ -4,12 +4,12 @@ exporter_name  size                             all
 attachments/UID/{device,map_counter}            5.14 and early Android 5.10 only; device is a symbolic link
 """
 
-import re
 from typing import NamedTuple
 
 from heaptop.parse.text import error_at, integer
+from heaptop.pattern import pattern
 
-_PATH = re.compile(
+_PATH = pattern(
     r"sys/kernel/dmabuf/buffers/([0-9]{1,20})/(?:(exporter_name|size)|attachments/([^/]+)/(device|map_counter))"
 )
 

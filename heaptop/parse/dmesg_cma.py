@@ -8,19 +8,20 @@ cma: number of available pages: 3@125+12@140=> 15 free of 16384 total pages  (7.
 Up to 6.14 -12 is that no run is large enough and -16 that pages could not be moved; 7.3 says -16 to both.
 """
 
-import re
 from typing import Final, NamedTuple
 
-_TIME: Final = re.compile(rb"\[ *([0-9]{1,10}\.[0-9]{1,9})\]")
-_FAILED: Final = re.compile(
+from heaptop.pattern import pattern
+
+_TIME: Final = pattern(rb"\[ *([0-9]{1,10}\.[0-9]{1,9})\]")
+_FAILED: Final = pattern(
     rb"\bcma: (_*cma_alloc\w*): (?:(.+): )?alloc failed, req-size: ([0-9]{1,19}) pages, ret: (-?[0-9]{1,4})"
 )
-_FREE: Final = re.compile(
+_FREE: Final = pattern(
     rb"number of available pages: ((?:[0-9]{1,19}@[0-9]{1,19}\+?)*)=> ([0-9]{1,19}) free of ([0-9]{1,19}) total pages"
 )
-_RUN: Final = re.compile(rb"([0-9]+)@([0-9]+)")
-_RESERVED: Final = re.compile(rb"\bcma: Reserved ([0-9]{1,9}) MiB at 0x([0-9a-f]{1,16})")
-_POOL: Final = re.compile(rb"\bcreated CMA memory pool at 0x([0-9a-f]{1,16}), size ([0-9]{1,9}) MiB")
+_RUN: Final = pattern(rb"([0-9]+)@([0-9]+)")
+_RESERVED: Final = pattern(rb"\bcma: Reserved ([0-9]{1,9}) MiB at 0x([0-9a-f]{1,16})")
+_POOL: Final = pattern(rb"\bcreated CMA memory pool at 0x([0-9a-f]{1,16}), size ([0-9]{1,9}) MiB")
 
 
 class Failure(NamedTuple):

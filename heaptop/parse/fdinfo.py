@@ -20,12 +20,13 @@ from typing import NamedTuple
 from heaptop.compiled import compiled
 from heaptop.errors import ParseError
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
 _quick = compiled("heaptop.parse._quick")
 _COMMON = rb"pos:\t(-?\d{1,19})\nflags:\t(0[0-7]{1,22})\nmnt_id:\t(-?\d{1,10})\n"
-_HEAD = re.compile(_COMMON)
-_BEFORE_SIZE = re.compile(_COMMON + rb"(?:ino:\t\d{1,20}\n)?(?:lock:[^\n]*\n)*")
-_DMABUF = re.compile(
+_HEAD = pattern(_COMMON)
+_BEFORE_SIZE = pattern(_COMMON + rb"(?:ino:\t\d{1,20}\n)?(?:lock:[^\n]*\n)*")
+_DMABUF = pattern(
     _COMMON + rb"(?:ino:\t(\d{1,20})\n)?(?:lock:[^\n]*\n)*"
     rb"size:\t(\d{1,20})\ncount:\t(-?\d{1,19})\nexp_name:\t([^\n]*)\n(?:name:\t(.*)\n)?",
     re.DOTALL,

@@ -11,11 +11,12 @@ UserBufs:	0
 import re
 
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_POS = re.compile(rb"pos:\t-?\d{1,19}\n")
-_FILES = re.compile(rb"^UserFiles:\t\d{1,10}\n((?: *\d{1,10}: [^\n]*\n)*)", re.MULTILINE)
-_FILE = re.compile(rb"^ *\d{1,10}: (?:/dmabuf:([^\n]*)|(dmabuf))$", re.MULTILINE)
-_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
+_POS = pattern(rb"pos:\t-?\d{1,19}\n")
+_FILES = pattern(rb"^UserFiles:\t\d{1,10}\n((?: *\d{1,10}: [^\n]*\n)*)", re.MULTILINE)
+_FILE = pattern(rb"^ *\d{1,10}: (?:/dmabuf:([^\n]*)|(dmabuf))$", re.MULTILINE)
+_OCTAL = pattern(rb"\\([0-3][0-7]{2})")
 
 
 def dmabufs(data: bytes) -> tuple[bytes | None, ...]:

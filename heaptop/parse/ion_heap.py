@@ -17,23 +17,21 @@ Some vendors add a column for the user and a row of titles below "orphaned"; Med
 address. Buffers have no identity here. An orphaned one is a buffer without a client's handle left: shared, as a rule.
 """
 
-import re
 from typing import Final
 
 from heaptop.parse.dump import Dumped, DumpedUse
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_TITLES: Final = re.compile(rb" *client(?:\( *dbg_name\))? +pid +size(?: .*)?")
-_ORPHANS: Final = re.compile(rb"orphaned allocations .*")
-_ORPHAN_TITLES: Final = re.compile(rb" *client +pid +user .*size.*")
-_CLIENT: Final = re.compile(rb" *(.{1,64}?)(?:\(.*\))? +([0-9]{1,10}) +([0-9]{1,20})(?: +0x[0-9a-fA-Fp]+)?(?: +\S+)*")
-_ORPHAN: Final = re.compile(
-    rb" *(.{1,64}?) +([0-9]{1,10})(?: +\S.*? +[0-9]{1,10})? +([0-9]{1,20}) +-?[0-9]+ +-?[0-9]+.*"
-)
-_TOTAL: Final = re.compile(rb" *total +([0-9]{1,20}) *")
-_SUM: Final = re.compile(rb" *(?:total orphaned|deferred free|total [a-z ]+) +[0-9]+ *")
-_POOL: Final = re.compile(rb" *[0-9]+ order [0-9]+ .*pool.* = ([0-9]{1,20}) total *.*")
-_RULE: Final = re.compile(rb"-{8,}|\s*")
+_TITLES: Final = pattern(rb" *client(?:\( *dbg_name\))? +pid +size(?: .*)?")
+_ORPHANS: Final = pattern(rb"orphaned allocations .*")
+_ORPHAN_TITLES: Final = pattern(rb" *client +pid +user .*size.*")
+_CLIENT: Final = pattern(rb" *(.{1,64}?)(?:\(.*\))? +([0-9]{1,10}) +([0-9]{1,20})(?: +0x[0-9a-fA-Fp]+)?(?: +\S+)*")
+_ORPHAN: Final = pattern(rb" *(.{1,64}?) +([0-9]{1,10})(?: +\S.*? +[0-9]{1,10})? +([0-9]{1,20}) +-?[0-9]+ +-?[0-9]+.*")
+_TOTAL: Final = pattern(rb" *total +([0-9]{1,20}) *")
+_SUM: Final = pattern(rb" *(?:total orphaned|deferred free|total [a-z ]+) +[0-9]+ *")
+_POOL: Final = pattern(rb" *[0-9]+ order [0-9]+ .*pool.* = ([0-9]{1,20}) total *.*")
+_RULE: Final = pattern(rb"-{8,}|\s*")
 
 
 def is_dump(data: bytes) -> bool:

@@ -1,12 +1,11 @@
 """The kernel's release (`/proc/sys/kernel/osrelease`, `/proc/version`) and the boot's id."""
 
-import re
-
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_RELEASE = re.compile(rb"([0-9]{1,6})\.([0-9]{1,6})[\x21-\x7e]{0,120}")
-_VERSION = re.compile(rb"Linux version (" + _RELEASE.pattern + rb") [^\n]*\n?")
-_BOOT_ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RELEASE = pattern(rb"([0-9]{1,6})\.([0-9]{1,6})[\x21-\x7e]{0,120}")
+_VERSION = pattern(rb"Linux version (" + _RELEASE.pattern + rb") [^\n]*\n?")
+_BOOT_ID = pattern(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def osrelease(data: bytes) -> bytes:

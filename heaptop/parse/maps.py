@@ -7,22 +7,22 @@ each line is one mapping, and a path that really has the four characters `\012` 
 better taken elsewhere. A file named `/dmabuf:x` in the root directory looks the same too: its device differs.
 """
 
-import re
 from typing import NamedTuple
 
 from heaptop.compiled import compiled
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 from heaptop.sources import LIBRARY_WORDS
 
 _quick = compiled("heaptop.parse._quick")
-_LINE = re.compile(
+_LINE = pattern(
     rb"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ([r-][w-][x-][sp]) ([0-9a-f]{1,16}) ([0-9a-f]{1,8}):([0-9a-f]{1,8}) (\d{1,20})"
     rb"(?: +([^\n]*))?\n"
 )
 _DMABUF = b"/dmabuf:"
 _DMABUF_ANON = b"anon_inode:dmabuf"
 _IN_BOTH = b"dmabuf"
-_ALLOCATOR = re.compile(
+_ALLOCATOR = pattern(
     rb"/((?:libdmabufheap|libion|(?:lib)?gralloc|android\.hardware\.graphics\.(?:allocator|mapper)|libgbm|libdrm)"
     rb"[^/]*\.so[^/ ]*)(?: \(deleted\))?"
 )

@@ -17,25 +17,26 @@ from typing import Final
 
 from heaptop.parse.dump import KIB, Dumped, DumpedBuffer, DumpedHolding, kept
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_HEAP: Final = re.compile(rb"\[(.+)\] buffer total size: *([0-9]+) KB")
-_POOL: Final = re.compile(rb"(?:--->)?.*(?:pool|freelist).*?: *([0-9]+) KB", re.IGNORECASE)
-_PROCESS: Final = re.compile(rb"pid:([0-9]{1,10})\((.*)\) -+>")
-_FD_TITLES: Final = re.compile(rb"\s*fd\s+size\s+inode\s.*")
-_FD_ROW: Final = re.compile(rb"\tpid:([0-9]{1,10})\s*\t(.*)")
-_BUFFER_TITLES: Final = re.compile(rb"\s*heap_name\s.*\bino\b.*")
-_BUFFER: Final = re.compile(
+_HEAP: Final = pattern(rb"\[(.+)\] buffer total size: *([0-9]+) KB")
+_POOL: Final = pattern(rb"(?:--->)?.*(?:pool|freelist).*?: *([0-9]+) KB", re.IGNORECASE)
+_PROCESS: Final = pattern(rb"pid:([0-9]{1,10})\((.*)\) -+>")
+_FD_TITLES: Final = pattern(rb"\s*fd\s+size\s+inode\s.*")
+_FD_ROW: Final = pattern(rb"\tpid:([0-9]{1,10})\s*\t(.*)")
+_BUFFER_TITLES: Final = pattern(rb"\s*heap_name\s.*\bino\b.*")
+_BUFFER: Final = pattern(
     rb"inode:([0-9]{1,20}) +size\(Byte\):([0-9]{1,20}) +count:(-?[0-9]{1,10}) .*?exp:(.*?)\tname:(.*)"
 )
-_HELD: Final = re.compile(
+_HELD: Final = pattern(
     rb"\tpid:([0-9]{1,10})\((.*)\) \tinode:([0-9]{1,20}) +size:([0-9]{1,20}) +fd_cnt:([0-9]+) mmap_cnt:([0-9]+) ?(.*)"
 )
-_FDS: Final = re.compile(rb"fd_list:([0-9 ]*)")
-_VMA: Final = re.compile(rb"\t\tinode:([0-9]{1,20}) +sz:0x([0-9a-fA-F]{1,16}) va:.*")
-_VMAS: Final = re.compile(rb"\tpid:([0-9]{1,10})\((.*)\) dmabuf vma-+>")
-_ATTACHMENT: Final = re.compile(rb"\tattach\[[0-9]+\]: .*\bdev:(\S.*)")
-_KERNEL_ONLY: Final = re.compile(rb"--sum: kernel rss: ([0-9]+) KB")
-_KNOWN: Final = re.compile(
+_FDS: Final = pattern(rb"fd_list:([0-9 ]*)")
+_VMA: Final = pattern(rb"\t\tinode:([0-9]{1,20}) +sz:0x([0-9a-fA-F]{1,16}) va:.*")
+_VMAS: Final = pattern(rb"\tpid:([0-9]{1,10})\((.*)\) dmabuf vma-+>")
+_ATTACHMENT: Final = pattern(rb"\tattach\[[0-9]+\]: .*\bdev:(\S.*)")
+_KERNEL_ONLY: Final = pattern(rb"--sum: kernel rss: ([0-9]+) KB")
+_KNOWN: Final = pattern(
     rb"\s*|Show all dmabuf fds.*|dmabuf total:.*|\tpid:.*Total size:.*|\[.*\] (?:buffer|attach).*|.*help info"
     rb"|- .*|debug:|PID +PSS.*|[0-9]+ +[0-9]+ +[0-9]+|-+.*|start:.*|(?:allocated|freed) +for debug dump.*|\t\tva:.*"
     rb"|\t(?:Dev|attach|get lock).*|pid table.*|[0-9]+ [0-9]+\(.*"

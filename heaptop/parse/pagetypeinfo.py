@@ -10,12 +10,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_HEAD = re.compile(rb"Page block order: +(\d{1,3})\nPages per block: +(\d{1,20})\n\n")
-_FREE_TITLE = re.compile(rb"Free pages count per migrate type at order(?: +\d{1,3}){1,64} *\n")
-_FREE = re.compile(rb"Node +(\d{1,10}), zone +(\S{1,32}), type +(\S{1,32})((?: +>?\d{1,20})+) *\n")
-_BLOCK_TITLE = re.compile(rb"\nNumber of blocks type +(\S[^\n]{0,400}\S)[ ]*\n")
-_BLOCK = re.compile(rb"Node +(\d{1,10}), zone +(\S{1,32})((?: +\d{1,20})+) *\n")
+_HEAD = pattern(rb"Page block order: +(\d{1,3})\nPages per block: +(\d{1,20})\n\n")
+_FREE_TITLE = pattern(rb"Free pages count per migrate type at order(?: +\d{1,3}){1,64} *\n")
+_FREE = pattern(rb"Node +(\d{1,10}), zone +(\S{1,32}), type +(\S{1,32})((?: +>?\d{1,20})+) *\n")
+_BLOCK_TITLE = pattern(rb"\nNumber of blocks type +(\S[^\n]{0,400}\S)[ ]*\n")
+_BLOCK = pattern(rb"Node +(\d{1,10}), zone +(\S{1,32})((?: +\d{1,20})+) *\n")
 
 
 class FreeCounts(NamedTuple):

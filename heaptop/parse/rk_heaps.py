@@ -14,20 +14,20 @@ Total : 0x804000 (8208 KiB)
 Addresses are physical. What is no dma-buf has no identity.
 """
 
-import re
 from typing import Final
 
 from heaptop.parse.dump import Dumped, DumpedBuffer, kept
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_BUFFER: Final = re.compile(rb"dma-heap:<(.+)> -dmabuf\ti_ino = ([0-9]{1,20})")
-_OTHER: Final = re.compile(rb"dma-heap:<(.+)> -non dmabuf")
-_PLACE: Final = re.compile(
+_BUFFER: Final = pattern(rb"dma-heap:<(.+)> -dmabuf\ti_ino = ([0-9]{1,20})")
+_OTHER: Final = pattern(rb"dma-heap:<(.+)> -non dmabuf")
+_PLACE: Final = pattern(
     rb"\tAlloc by \((.*?) *\)\t\[0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})\]\t0x([0-9a-f]{1,16}) \([0-9]+ KiB\)"
 )
-_DEVICE: Final = re.compile(rb"\t\t(?!Attached Devices:)(\S.*)")
-_ATTACHED: Final = re.compile(rb"Total ([0-9]+) devices attached")
-_TOTAL: Final = re.compile(rb"Total : 0x([0-9a-f]{1,16}) \([0-9]+ KiB\)")
+_DEVICE: Final = pattern(rb"\t\t(?!Attached Devices:)(\S.*)")
+_ATTACHED: Final = pattern(rb"Total ([0-9]+) devices attached")
+_TOTAL: Final = pattern(rb"Total : 0x([0-9a-f]{1,16}) \([0-9]+ KiB\)")
 
 
 def is_dump(data: bytes) -> bool:
@@ -52,8 +52,8 @@ def parse(data: bytes) -> Dumped:
     inode: int | None = None
     unread = 0
     for line in lines:
-        if found := _BUFFER.fullmatch(line) or _OTHER.fullmatch(line):
-            heap, inode = found[1], int(found[2]) if found.re is _BUFFER else None
+        if found := (buffer := _BUFFER.fullmatch(line)) or _OTHER.fullmatch(line):
+            heap, inode = found[1], int(buffer[2]) if buffer else None
             if inode is not None:
                 buffers.setdefault(inode, DumpedBuffer(inode, exporter=heap, attachments=()))
         elif found := _PLACE.fullmatch(line):

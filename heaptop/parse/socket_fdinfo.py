@@ -13,9 +13,10 @@ kernel's own text.
 import re
 
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_SCM_FDS = re.compile(rb"^scm_fds:[ \t]*(\d{1,10})$", re.MULTILINE)
-_POS = re.compile(rb"pos:\t-?\d{1,19}\n")
+_SCM_FDS = pattern(rb"^scm_fds:[ \t]*(\d{1,10})$", re.MULTILINE)
+_POS = pattern(rb"pos:\t-?\d{1,19}\n")
 
 
 def scm_fds(data: bytes) -> int | None:

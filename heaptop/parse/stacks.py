@@ -17,20 +17,21 @@ from typing import Final, TypeVar
 
 from heaptop.call_stack import CallStack, CodeFrame, Frame, NamedFrame, Origin
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 from heaptop.units import text_of
 
 HEADING: Final = b"heaptop-stacks/1\n"
 FRAMES_MAX: Final = 1000
 
-_MODULE: Final = re.compile(rb"module\t(\d{1,9})\t((?:[0-9a-f]{2}){0,64})\t([^\t\n]*)")
-_FUNCTION: Final = re.compile(rb"function\t(\d{1,9})\t([^\t\n]*)\t([^\t\n]*)\t(\d{0,9})")
-_STACK: Final = re.compile(rb"stack\t(\d{1,9})\t([^\t\n]*)\t([-+0-9a-f ]*)")
-_BUFFER: Final = re.compile(
+_MODULE: Final = pattern(rb"module\t(\d{1,9})\t((?:[0-9a-f]{2}){0,64})\t([^\t\n]*)")
+_FUNCTION: Final = pattern(rb"function\t(\d{1,9})\t([^\t\n]*)\t([^\t\n]*)\t(\d{0,9})")
+_STACK: Final = pattern(rb"stack\t(\d{1,9})\t([^\t\n]*)\t([-+0-9a-f ]*)")
+_BUFFER: Final = pattern(
     rb"buffer\t(\d{1,20})\t(\d{1,9})\t(\d{1,10})\t(\d{1,10})\t(\d{1,12}(?:\.\d{1,9})?)\t([^\t\n]*)"
 )
-_CODE: Final = re.compile(rb"(-|\d{1,9})\+([0-9a-f]{1,16})")
-_NAMED: Final = re.compile(rb"f(\d{1,9})")
-_OCTAL: Final = re.compile(rb"\\([0-3][0-7]{2})")
+_CODE: Final = pattern(rb"(-|\d{1,9})\+([0-9a-f]{1,16})")
+_NAMED: Final = pattern(rb"f(\d{1,9})")
+_OCTAL: Final = pattern(rb"\\([0-3][0-7]{2})")
 _NOT_A_LINE: Final = "not a module, function, stack or buffer"
 _Item = TypeVar("_Item")
 

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from heaptop.compiled import compiled
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
 _quick = compiled("heaptop.parse._quick")
-_STAT = re.compile(rb"(\d{1,10}) \((.*)\) ([A-Za-z])((?: -?\d{1,20}){21,})\n?", re.DOTALL)
+_STAT = pattern(rb"(\d{1,10}) \((.*)\) ([A-Za-z])((?: -?\d{1,20}){21,})\n?", re.DOTALL)
 
 
 class Stat(NamedTuple):

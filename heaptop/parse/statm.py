@@ -1,11 +1,11 @@
 """`/proc/P/statm` (fs/proc/array.c proc_pid_statm)."""
 
-import re
 from typing import NamedTuple
 
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_STATM = re.compile(rb"\d{1,20}(?: \d{1,20}){6}\n?")
+_STATM = pattern(rb"\d{1,20}(?: \d{1,20}){6}\n?")
 
 
 class Statm(NamedTuple):

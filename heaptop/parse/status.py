@@ -6,10 +6,11 @@ import re
 from typing import NamedTuple
 
 from heaptop.parse.text import check_whole, error_at
+from heaptop.pattern import pattern
 
-_LINE = re.compile(rb"^([A-Za-z_]\w{0,63}):\t?([^\n]*)$", re.MULTILINE)
-_NUMBER = re.compile(rb"\d{1,20}")
-_KB = re.compile(rb" *(\d{1,20}) kB")
+_LINE = pattern(rb"^([A-Za-z_]\w{0,63}):\t?([^\n]*)$", re.MULTILINE)
+_NUMBER = pattern(rb"\d{1,20}")
+_KB = pattern(rb" *(\d{1,20}) kB")
 _ESCAPES = {rb"\n": b"\n", rb"\\": b"\\"}
 
 
@@ -31,7 +32,7 @@ class Status(NamedTuple):
     threads: int
 
 
-_REAL_UID = re.compile(rb"^Uid:\t(\d{1,10})\t\d{1,10}\t\d{1,10}\t\d{1,10}$", re.MULTILINE)
+_REAL_UID = pattern(rb"^Uid:\t(\d{1,10})\t\d{1,10}\t\d{1,10}\t\d{1,10}$", re.MULTILINE)
 
 
 def real_uid(data: bytes) -> int:

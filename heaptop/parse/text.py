@@ -1,10 +1,9 @@
 """What the parsers share: single numbers, and errors that name their line."""
 
-import re
-
 from heaptop.errors import ParseError
+from heaptop.pattern import pattern
 
-_INTEGER = re.compile(rb"(-?\d{1,20})\n?")
+_INTEGER = pattern(rb"(-?\d{1,20})\n?")
 
 
 def error_at(parser: str, why: str, data: bytes, offset: int = 0) -> ParseError:

@@ -10,16 +10,16 @@ format:
 print fmt: "exp_name=%s", __get_str(exp_name)
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from heaptop.errors import ParseError
 from heaptop.parse.text import error_at
+from heaptop.pattern import pattern
 
-_HEAD: Final = re.compile(rb"name: ([^\n]+)\nID: (\d{1,9})\nformat:\n")
-_FIELD: Final = re.compile(
+_HEAD: Final = pattern(rb"name: ([^\n]+)\nID: (\d{1,9})\nformat:\n")
+_FIELD: Final = pattern(
     rb"\tfield:([^;\n]*?)([A-Za-z_]\w*)(\[[^\]\n]*\])?;\toffset:(\d{1,5});\tsize:(\d{1,5});\tsigned:([01]);\n|\n"
 )
 _END: Final = b"print fmt: "

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from heaptop.parse.text import check_whole, error_at
+from heaptop.pattern import pattern
 
-_LINE = re.compile(rb"^([A-Za-z]\w{0,63}) (-?\d{1,20})$", re.MULTILINE)
+_LINE = pattern(rb"^([A-Za-z]\w{0,63}) (-?\d{1,20})$", re.MULTILINE)
 
 
 def parse(data: bytes) -> Mapping[str, int]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Final
 
 from heaptop.capture import Raw, ReadError
+from heaptop.pattern import pattern
 
 DMABUF_DUMP: Final = "dump/dmabuf_dump"
 DMESG: Final = "dmesg.cma-dma"
@@ -26,24 +27,24 @@ TEXT_BYTES_MAX: Final = 1 << 30
 LINE_BYTES_MAX: Final = 64 << 10
 ZIP_MEMBERS_MAX: Final = 100_000
 
-_SECTION: Final = re.compile(rb"------ (.{1,200}?) \((.{1,400})\) ------")
-_SECTION_END: Final = re.compile(rb"------ [0-9.]+s was the duration of .*|\[.{1,200}: [0-9.]+s elapsed\]|\*\*\* .*")
-_SUBFILE: Final = re.compile(rb"--- (/[!-~]{1,200})|=+ ?(/[!-~]{1,200}) ?=+")
-_TOOL: Final = re.compile(rb"(?:\S*/)?dmabuf_dump(?: .*)?")
-_FILE: Final = re.compile(rb"(?:cat )?/([!-~]{1,200}?)(?::? .*)?")
-_KERNEL: Final = re.compile(rb"Kernel: (Linux version .*)")
-_WANTED: Final = re.compile(
+_SECTION: Final = pattern(rb"------ (.{1,200}?) \((.{1,400})\) ------")
+_SECTION_END: Final = pattern(rb"------ [0-9.]+s was the duration of .*|\[.{1,200}: [0-9.]+s elapsed\]|\*\*\* .*")
+_SUBFILE: Final = pattern(rb"--- (/[!-~]{1,200})|=+ ?(/[!-~]{1,200}) ?=+")
+_TOOL: Final = pattern(rb"(?:\S*/)?dmabuf_dump(?: .*)?")
+_FILE: Final = pattern(rb"(?:cat )?/([!-~]{1,200}?)(?::? .*)?")
+_KERNEL: Final = pattern(rb"Kernel: (Linux version .*)")
+_WANTED: Final = pattern(
     r"sys/kernel/debug/(?:dma_buf/bufinfo|ion/heaps/[^/]+|cma/.+|rk_dma_heap/dma_heap_info)|sys/kernel/mm/cma/.+"
     r"|proc/(?:meminfo|vmstat|pagetypeinfo|dma_heap/.+|rk_dma_heap/dma_heap_info|version)"
     r"|sys/kernel/dma_heap/total_pools_kb|sys/kernel/dmabuf/buffers/.+"
 )
 _MARKS: Final[tuple[tuple[re.Pattern[bytes], str], ...]] = (
-    (re.compile(rb"Dmabuf Inode|nr_procs.{1,20}Inode"), DMABUF_DUMP),
-    (re.compile(rb"^Dma-buf Objects:$", re.MULTILINE), BUFINFO),
-    (re.compile(rb"^ *client.{1,24}pid +size", re.MULTILINE), ION),
-    (re.compile(rb"buffer total size: *[0-9]+ KB|size\(Byte\):|^pid:[0-9]+\(.*\) -+>", re.MULTILINE), MEDIATEK),
-    (re.compile(rb"^dma-heap:<", re.MULTILINE), ROCKCHIP),
-    (re.compile(rb"\bcma: (?:_*cma_alloc|number of available|Reserved)|created CMA memory pool"), DMESG),
+    (pattern(rb"Dmabuf Inode|nr_procs.{1,20}Inode"), DMABUF_DUMP),
+    (pattern(rb"^Dma-buf Objects:$", re.MULTILINE), BUFINFO),
+    (pattern(rb"^ *client.{1,24}pid +size", re.MULTILINE), ION),
+    (pattern(rb"buffer total size: *[0-9]+ KB|size\(Byte\):|^pid:[0-9]+\(.*\) -+>", re.MULTILINE), MEDIATEK),
+    (pattern(rb"^dma-heap:<", re.MULTILINE), ROCKCHIP),
+    (pattern(rb"\bcma: (?:_*cma_alloc|number of available|Reserved)|created CMA memory pool"), DMESG),
 )
 """What tells a plain text, and where it belongs. One text may hold several."""
 

@@ -4,17 +4,17 @@ import contextlib
 import errno
 import fcntl
 import os
-import re
 import stat
 from typing import Final, NamedTuple
 
 from heaptop.errors import RecordingError
+from heaptop.pattern import pattern
 from heaptop.recording.segment import TABLE
 
 README: Final = "README.txt"
 LOCK: Final = "recorder.lock"
-INCIDENT: Final = re.compile(r"incident-[0-9]{8}T[0-9]{6}-[a-z]+(?:-[0-9]+)?\.tar\.gz")
-_SEGMENT: Final = re.compile(r"([0-9]{6,9})(?:\.tar\.gz|\.moments)")
+INCIDENT: Final = pattern(r"incident-[0-9]{8}T[0-9]{6}-[a-z]+(?:-[0-9]+)?\.tar\.gz")
+_SEGMENT: Final = pattern(r"([0-9]{6,9})(?:\.tar\.gz|\.moments)")
 NAMES: Final = """\
 IT HOLDS THE NAMES of processes, their command lines, and of buffers.
 Look before you share it."""

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from heaptop.capture import Capture, FdLink, FdStat, FdTable, ProcessCapture, Raw, ReadError, Reading, TaskCapture
+from heaptop.pattern import pattern
 from heaptop.sources import SOURCES
 
 ABOUT: Final = "heaptop.json"
@@ -31,12 +32,12 @@ TOP_FILES: Final = frozenset({"dev.ls", "uname", "config", "dmesg.cma-dma", "tra
 
 ERROR: Final = ".error"
 _NUMBER: Final = "(0|[1-9][0-9]{0,9})"
-_PROCESS_FILE: Final = re.compile(f"proc/{_NUMBER}(?:/task/{_NUMBER})?(?:/(.+))?", re.DOTALL)
-FDINFO: Final = re.compile(f"fdinfo/{_NUMBER}")
-_LINK_ROW: Final = re.compile(rb"([0-9]{1,10}) -> (.*)")
-_OCTAL: Final = re.compile(rb"\\([0-3][0-7]{2})")
-_ERROR_TEXT: Final = re.compile(r"([A-Za-z_]+): (.*?)\n?")
-_UNKNOWN_ERRNO: Final = re.compile(r"Unknown error (-?[0-9]{1,9})")
+_PROCESS_FILE: Final = pattern(f"proc/{_NUMBER}(?:/task/{_NUMBER})?(?:/(.+))?", re.DOTALL)
+FDINFO: Final = pattern(f"fdinfo/{_NUMBER}")
+_LINK_ROW: Final = pattern(rb"([0-9]{1,10}) -> (.*)")
+_OCTAL: Final = pattern(rb"\\([0-3][0-7]{2})")
+_ERROR_TEXT: Final = pattern(r"([A-Za-z_]+): (.*?)\n?")
+_UNKNOWN_ERRNO: Final = pattern(r"Unknown error (-?[0-9]{1,9})")
 _ERRNO: Final[Mapping[str, int]] = {
     # As musl and bionic word them.
     "I/O error": errno.EIO,

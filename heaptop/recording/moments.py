@@ -3,12 +3,12 @@
 A segment's lines stand beside it as `NNNNNN.moments`, a table with tabs that awk and a spreadsheet read too.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from heaptop.pattern import pattern
 from heaptop.recording.layout import escape, unescape
 from heaptop.units import format_age
 
@@ -23,7 +23,7 @@ HOLE_INTERVALS: Final = 5
 HOLE_S_MIN: Final = 5.0
 """So much more than the usual time between two moments, and so many seconds, is a hole."""
 
-_BOOT: Final = re.compile(rb"# boot ([0-9a-fA-F-]{1,64})\n")
+_BOOT: Final = pattern(rb"# boot ([0-9a-fA-F-]{1,64})\n")
 
 
 class Moment(NamedTuple):

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from heaptop.capture import Capture, Raw, ReadError
 from heaptop.errors import RecordingError
+from heaptop.pattern import pattern
 from heaptop.recording.changes import Replayed
 from heaptop.recording.facts import read_facts
 from heaptop.recording.layout import ABOUT, DAMAGE
@@ -27,9 +28,9 @@ from heaptop.recording.moments import Line, Moment, one_clock, read_table
 from heaptop.recording.segment import SUFFIX, TABLE, name_of
 from heaptop.recording.source import Loaded, load, load_files, load_tar
 
-SEGMENT: Final = re.compile(r"([0-9]{6,9})" + re.escape(SUFFIX))
+SEGMENT: Final = pattern(r"([0-9]{6,9})" + re.escape(SUFFIX))
 """What a segment's file is called."""
-MOMENT: Final = re.compile(r"[0-9]{6,9}")
+MOMENT: Final = pattern(r"[0-9]{6,9}")
 """What the folder of a moment is called."""
 TABLE_BYTES_MAX: Final = 64 << 20
 KEPT: Final = 3

@@ -6,12 +6,12 @@ Pages of a heap's buffer stay where they are for its life, and inodes of dma-buf
 
 import errno
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from typing import Final
 
 from heaptop.capture import Raw, ReadError
+from heaptop.pattern import pattern
 from heaptop.scan import bpf_programs as programs
 from heaptop.scan.bpf_call import Iterator, SharedMemory
 from heaptop.scan.bpf_programs import CHUNK, CMA_HEAP, DMABUFS, FILES, HEADER, PAGE_BYTES, SYSTEM_HEAP, Row
@@ -21,7 +21,7 @@ from heaptop.scan.files import read_file
 from heaptop.scan.frames import first_struct_page
 
 _STRUCTS: Final = {SYSTEM_HEAP: "system_heap_buffer", CMA_HEAP: "cma_heap_buffer"}
-_MODULE: Final = re.compile(r"\S+ \[(\w+)\]")
+_MODULE: Final = pattern(r"\S+ \[(\w+)\]")
 """How the kernel prints a function of a module (kernel/kallsyms.c, __sprint_symbol)."""
 _PASSING: Final = frozenset({errno.EAGAIN, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Errors after which it is worth to try again."""

@@ -4,7 +4,6 @@ import errno
 import fcntl
 import mmap
 import os
-import re
 import select
 import socket
 import struct
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from heaptop.pattern import pattern
 from heaptop.selftest.probe import (
     EXPORT_SYNC_FILE,
     IMPORT_SYNC_FILE,
@@ -31,7 +31,7 @@ _NAME_BYTES_MAX: Final = 31
 _DRM_VERSION: Final = 0xC0406400 if struct.calcsize("P") == 8 else 0xC0246400
 _PRIME_FD_TO_HANDLE: Final = 0xC00C642E
 _GEM_CLOSE: Final = 0x40086409
-_VGEM: Final = re.compile(rb"vgem")
+_VGEM: Final = pattern(rb"vgem")
 
 
 def has_access_mode(probe: Probe) -> None:

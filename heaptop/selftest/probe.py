@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from heaptop.pattern import pattern
+
 MAINLINE: Final = 0xC0184800
 V4: Final = 0xC0204800
 OLDER: Final = 0xC0104800
@@ -26,7 +28,7 @@ RDWR: Final = os.O_RDWR | os.O_CLOEXEC
 _DATA: Final = struct.Struct("=QIIQ")
 _DMABUF_MAGIC: Final = 0x444D4142
 _STATFS_BYTES: Final = 256
-_UNMAPPABLE: Final = re.compile(r"secure|protect|trust", re.IGNORECASE)
+_UNMAPPABLE: Final = pattern(r"secure|protect|trust", re.IGNORECASE)
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
 

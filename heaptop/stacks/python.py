@@ -5,11 +5,11 @@ An interpreter's own frames say nothing of the program it runs. CPython 3.13 say
 pycore_runtime.h). 64-bit builds with the GIL.
 """
 
-import re
 import struct
 from typing import Final, NamedTuple
 
 from heaptop.call_stack import NamedFrame
+from heaptop.pattern import pattern
 from heaptop.stacks.cursor import Cursor, DamageError
 from heaptop.stacks.elf import Elf
 from heaptop.stacks.memory import Memory
@@ -22,7 +22,7 @@ CODES_KEPT_MAX: Final = 4096
 _TEXT_BYTES_MAX: Final = 4096
 _TABLE_BYTES_MAX: Final = 1 << 16
 _SYMBOLS_BYTES_MAX: Final = 8 << 20
-_PROGRAM: Final = re.compile(rb"(?:.*/)?(?:libpython3\.[0-9]+[a-z]*\.so[^/]*|python3?(?:\.[0-9]+)?[a-z]*)")
+_PROGRAM: Final = pattern(rb"(?:.*/)?(?:libpython3\.[0-9]+[a-z]*\.so[^/]*|python3?(?:\.[0-9]+)?[a-z]*)")
 _WANTED: Final = (b"_PyRuntime", b"Py_Version", b"_PyEval_EvalFrameDefault")
 _COOKIE: Final = b"xdebugpy"
 _SYMBOL: Final = struct.Struct("<IBBHQQ")

@@ -3,7 +3,6 @@
 pyelftools finds the tables; to make an object of each symbol of a C library would take it half a second.
 """
 
-import re
 import struct
 from array import array
 from bisect import bisect_right
@@ -13,10 +12,12 @@ from typing import Final
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from heaptop.pattern import pattern
+
 SYMBOLS_MAX: Final = 4_000_000
 _SYMBOL32: Final = struct.Struct("<IIIBBH")
 _SYMBOL64: Final = struct.Struct("<IBBHQQ")
-_CLONE: Final = re.compile(r"(?:\.(?:isra|part|constprop|cold|lto_priv|llvm)(?:\.[0-9]+)*)+$")
+_CLONE: Final = pattern(r"(?:\.(?:isra|part|constprop|cold|lto_priv|llvm)(?:\.[0-9]+)*)+$")
 """What compilers add to the name of a function that they copied or split."""
 _FUNCTIONS: Final = (2, 10)
 """STT_FUNC and STT_GNU_IFUNC."""

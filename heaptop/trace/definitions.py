@@ -16,12 +16,13 @@ from typing import Final
 from heaptop.errors import ParseError
 from heaptop.parse import trace_format
 from heaptop.parse.trace_format import Format
+from heaptop.pattern import pattern
 from heaptop.scan.files import read_file
 
 TRACEFS: Final = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _LIST: Final = "kprobe_events"
 _GROUP: Final = "heaptop_"
-_OURS: Final = re.compile(rb"^[pr]\d*:(heaptop_(\d+)/\w+) ", re.MULTILINE)
+_OURS: Final = pattern(rb"^[pr]\d*:(heaptop_(\d+)/\w+) ", re.MULTILINE)
 _CLEANING: Final = """
 trap '' INT TERM HUP QUIT
 cat >/dev/null

@@ -14,6 +14,7 @@ import struct
 import time
 from typing import Final
 
+from heaptop.pattern import pattern
 from heaptop.trace.supervise.libc import LIBC, checked
 
 SETTLE_S: Final = 0.1
@@ -21,8 +22,8 @@ SETTLE_STEP_S: Final = 0.005
 _IN_DELETE_SELF: Final = 0x400
 _IN_Q_OVERFLOW: Final = 0x4000
 _EVENT: Final = struct.Struct("iIII")
-_WATCH: Final = re.compile(rb"^inotify wd:([0-9a-f]+) ", re.MULTILINE)
-_WATCHED: Final = re.compile(rb"^tfd:.* ino:([0-9a-f]+) ", re.MULTILINE)
+_WATCH: Final = pattern(rb"^inotify wd:([0-9a-f]+) ", re.MULTILINE)
+_WATCHED: Final = pattern(rb"^tfd:.* ino:([0-9a-f]+) ", re.MULTILINE)
 
 
 class LiveBytes:

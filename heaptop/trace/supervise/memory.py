@@ -4,17 +4,17 @@ import contextlib
 import errno
 import os
 import platform
-import re
 from collections.abc import Iterator
 from typing import Final
 
+from heaptop.pattern import pattern
 from heaptop.trace.supervise import _native
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _ADDRESS_MASK: Final = (1 << 56) - 1 if platform.machine() == "aarch64" else (1 << 64) - 1
 """arm64 programs may keep a tag in an address's top byte (Android's heap does)."""
 
-_MAPPING: Final = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (..)")
+_MAPPING: Final = pattern(rb"([0-9a-f]+)-([0-9a-f]+) (..)")
 
 
 def read(tid: int, address: int, count_bytes: int) -> bytes:

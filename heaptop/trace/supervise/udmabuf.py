@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from heaptop.pattern import pattern
 from heaptop.trace.supervise.base import Granted, Heaps, Wanted
 
 DEVICE: Final = "/dev/udmabuf"
 _CREATE: Final = 0x40187542
 _CREATION: Final = struct.Struct("=IIQQ")
 _FLAGS_CLOEXEC: Final = 1
-_LISTED: Final = re.compile(rb"^tfd:.* ino:([0-9a-f]+) ", re.MULTILINE)
+_LISTED: Final = pattern(rb"^tfd:.* ino:([0-9a-f]+) ", re.MULTILINE)
 LOOK_EVERY_S: Final = 0.02
 """How long after its end a buffer's pages are free again, at most. An allocation that finds none looks at once."""
 

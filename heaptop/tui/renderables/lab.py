@@ -1,7 +1,6 @@
 """The Lab's form as an order, what an errno means there, and the rows of its list. No app needed."""
 
 import errno
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +11,7 @@ from heaptop.backend.base import Allocation
 from heaptop.backend.fill import Pattern, parse_pattern
 from heaptop.errors import AllocationError, UsageError, errno_text
 from heaptop.model import CmaArea, Snapshot
+from heaptop.pattern import pattern
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.table import Cell, Column
 from heaptop.units import format_age, format_size, parse_size, text_of
@@ -20,7 +20,7 @@ NAME_BYTES_MAX: Final = 31
 """DMA_BUF_NAME_LEN less the terminator (uapi/linux/dma-buf.h, 5.3 on)."""
 COUNT_MAX: Final = 1000
 LINES_EACH_MAX: Final = 8
-_COUNT: Final = re.compile(r" *[0-9]{1,4} *")
+_COUNT: Final = pattern(r" *[0-9]{1,4} *")
 PATTERNS: Final = ("none", "zero", "ff", "counting")
 HINT: Final = "heaptop alone holds these test buffers: all are given back when it ends."
 
