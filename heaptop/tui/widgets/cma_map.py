@@ -17,6 +17,7 @@ from textual.strip import Strip
 
 from heaptop.analysis.occupancy import Run, run_at
 from heaptop.model import CmaArea
+from heaptop.tui.palette import MAP
 from heaptop.tui.renderables.cma_map import (
     Bit,
     MapLayout,
@@ -26,10 +27,10 @@ from heaptop.tui.renderables.cma_map import (
     draw_row,
     range_bits,
 )
-from heaptop.tui.renderables.cma_owners import COLOURS, Lies, owned_cells, signs
+from heaptop.tui.renderables.cma_owners import Lies, owned_cells, signs
+from heaptop.tui.widgets.drawn import Drawn
 from heaptop.units import format_size
 
-KINDS = ("free", "part", "used", "room", "unknown", "owner", *(f"owner-{n + 1}" for n in range(COLOURS)))
 ROUND_CELLS = 16
 LABEL_WIDTH_MIN = 40
 """On screens narrower than this the page frames are left out: cells are worth more."""
@@ -38,7 +39,7 @@ CURSOR = "◉"
 """The cell under the cursor, whose state the line below the map tells: seen on any shade, and without colour."""
 
 
-class CmaMap(ScrollView, can_focus=True):
+class CmaMap(ScrollView, Drawn, can_focus=True):
     """Cells of an area by occupancy. Zoom `+` `-` or ctrl with the wheel, move by arrows, hjkl or the mouse."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,31 +58,12 @@ class CmaMap(ScrollView, can_focus=True):
         Binding("n", "run(1)", "Next run", show=False),
         Binding("N", "run(-1)", "Previous run", show=False),
     ]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        *(f"cma-map--{kind}" for kind in KINDS),
-        *("cma-map--label", "cma-map--heading", "cma-map--cursor", "cma-map--cursor-blurred"),
-    }
+    LOOKS = MAP
     DEFAULT_CSS = """
     CmaMap {
         scrollbar-gutter: stable;
         scrollbar-size-vertical: 1;
         overflow-x: hidden;
-        & .cma-map--free { color: $free; }
-        & .cma-map--part { color: $part; }
-        & .cma-map--used { color: $used; }
-        & .cma-map--room { color: $room; }
-        & .cma-map--unknown { color: $unknown; }
-        & .cma-map--owner { color: $accent; text-style: bold; }
-        & .cma-map--owner-1 { color: $owner-1; }
-        & .cma-map--owner-2 { color: $owner-2; }
-        & .cma-map--owner-3 { color: $owner-3; }
-        & .cma-map--owner-4 { color: $owner-4; }
-        & .cma-map--owner-5 { color: $owner-5; }
-        & .cma-map--owner-6 { color: $owner-6; }
-        & .cma-map--label { color: $unknown; }
-        & .cma-map--heading { text-style: bold; }
-        & .cma-map--cursor { color: $accent; background: $panel; text-style: bold; }
-        & .cma-map--cursor-blurred { text-style: underline; }
     }
     """
 
@@ -102,7 +84,6 @@ class CmaMap(ScrollView, can_focus=True):
         self._room: Sequence[Sequence[Run]] = ()
         self._lies: Sequence[Sequence[Lies]] = ()
         self._chosen: int | None = None
-        self._styles: dict[str, Style] = {}
 
     @property
     def bits_per_cell(self) -> int:
@@ -267,19 +248,9 @@ class CmaMap(ScrollView, can_focus=True):
         offset = event.get_content_offset(self)
         return None if offset is None else self._layout.bit_at(offset.x - self._label_width, self._top + offset.y)
 
-    def notify_style_update(self) -> None:
-        """The theme changed: styles are looked up anew."""
-        self._styles.clear()
-        super().notify_style_update()
-
-    def _named(self, name: str) -> Style:
-        if name not in self._styles:
-            self._styles[name] = self.get_component_rich_style(f"cma-map--{name}", partial=True)
-        return self._styles[name]
-
     def render_line(self, y: int) -> Strip:
         """Line `y` of the widget."""
-        width, base = self.scrollable_content_region.width, self.rich_style
+        width, base = self.scrollable_content_region.width, self.base
         row = self._layout.row(self._top + y)
         if row is None or self.area is None:
             return Strip.blank(width, base)
@@ -291,7 +262,7 @@ class CmaMap(ScrollView, can_focus=True):
         part = self.area.ranges[row.range_index]
         place = "" if part.base_pfn is None else f" at pfn 0x{part.base_pfn:x}"
         size = format_size(part.count_pages * self._page_bytes)
-        return [Segment(f"range {row.range_index}  {size}{place}", base + self._named("heading"))]
+        return [Segment(f"range {row.range_index}  {size}{place}", base + self.looks["heading"])]
 
     def _cells(self, row: Row, base: Style) -> list[Segment]:
         assert self.area is not None
@@ -303,16 +274,16 @@ class CmaMap(ScrollView, can_focus=True):
         if self._label_width:
             first_page = (part.base_pfn or 0) + (row.start_bit << self._order_per_bit)
             label = f"{'+' if part.base_pfn is None else '0x'}{first_page:x}".ljust(self._label_width)
-            segments.append(Segment(label, base + self._named("label")))
+            segments.append(Segment(label, base + self.looks["label"]))
         ahead = self.cursor.bit - row.start_bit if self.cursor.range_index == row.range_index else -1
         cursor_x = ahead // self.bits_per_cell if 0 <= ahead < row.count_bits else -1
         x = 0
         for text, kind in draw_row(part.bitmap, row, self.bits_per_cell, room, told):
-            style = base + self._named(kind)
+            style = base + self.looks[kind]
             at = cursor_x - x
             if 0 <= at < len(text):
                 glyph, name = (CURSOR, "cursor") if self.has_focus else (text[at], "cursor-blurred")
-                cursor = Segment(glyph, style + self._named(name))
+                cursor = Segment(glyph, style + self.looks[name])
                 segments += [Segment(text[:at], style), cursor, Segment(text[at + 1 :], style)]
             else:
                 segments.append(Segment(text, style))

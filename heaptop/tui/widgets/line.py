@@ -1,25 +1,24 @@
 """One line of pieces: header, tabs, state and footer are each one of these."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
 from rich.cells import cell_len
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.strip import Strip
-from textual.widget import Widget
 
-from heaptop.tui.renderables.chrome import STYLES, Piece
+from heaptop.tui.palette import LINE
+from heaptop.tui.renderables.chrome import Piece
+from heaptop.tui.widgets.drawn import Drawn
 
 Draw = Callable[[int], tuple[Piece, ...]]
 """Pieces for a width in cells."""
 
 
-class Line(Widget):
+class Line(Drawn):
     """Draws what it was last told to, for any width; a click runs the action of the piece under it."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"line--{name}" for name in STYLES}
+    LOOKS = LINE
     ALLOW_SELECT = False
 
     def __init__(self, id: str) -> None:  # noqa: A002 - Textual's own name for it
@@ -47,14 +46,11 @@ class Line(Widget):
 
     def render_line(self, y: int) -> Strip:
         """The one line."""
-        base, width = self.rich_style, self.size.width
+        base, looks, width = self.base, self.looks, self.size.width
         if y > 0:
             return Strip.blank(width, base)
-        segments = [Segment(piece.text, base + self._style(piece.style)) for piece in self._pieces]
+        segments = [Segment(piece.text, base + looks[piece.style] if piece.style else base) for piece in self._pieces]
         return Strip(segments).adjust_cell_length(width, base)
-
-    def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"line--{name}", partial=True) if name else Style.null()
 
     async def on_click(self, event: events.Click) -> None:
         """Run the action of the piece under the mouse."""

@@ -5,7 +5,7 @@ The cursor belongs to a row's key: a refresh moves neither the cursor on the scr
 """
 
 import textwrap
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from rich.segment import Segment
@@ -18,7 +18,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from heaptop.tui.renderables.table import STYLES, Cell, Column, Placed, column_at, draw_row, draw_titles, fit, place
+from heaptop.tui.palette import TABLE
+from heaptop.tui.renderables.table import Cell, Column, Placed, column_at, draw_row, draw_titles, fit, place
+from heaptop.tui.widgets.drawn import Drawn
 from heaptop.units import printable
 
 T = TypeVar("T")
@@ -34,7 +36,7 @@ class Finds(Protocol):
         """Index of the row with this key."""
 
 
-class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
+class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=False):
     """Virtual table; see the module. The header is line 0 of the widget, rows follow."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,10 +49,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         Binding("left", "expand(False)", "Close row", show=False),
         Binding("right", "expand(True)", "Open row", show=False),
     ]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        *(f"table--{name}" for name in STYLES),
-        *("table--header", "table--sorted", "table--cursor", "table--cursor-blurred"),
-    }
+    LOOKS = TABLE
 
     class Highlighted(Message):
         """The cursor is on another row."""
@@ -107,7 +106,6 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._cursor = 0
         self._cursor_key: Hashable | None = None
         self._placed: tuple[Placed[T], ...] = ()
-        self._styles: dict[str, Style] = {}
 
     @property
     def rows(self) -> Sequence[T]:
@@ -278,21 +276,10 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """Whether a ▸ or ▾ of this row is drawn at `x`."""
         return self._line_text(index)[x : x + 1] in ("▸", "▾")
 
-    def notify_style_update(self) -> None:
-        """The theme changed: styles are looked up anew."""
-        self._styles.clear()
-        super().notify_style_update()
-
-    def _named_styles(self) -> dict[str, Style]:
-        if not self._styles:
-            names = (*STYLES, "header", "sorted", "cursor", "cursor-blurred")
-            self._styles = {name: self.get_component_rich_style(f"table--{name}", partial=True) for name in names}
-        return self._styles
-
     def render_line(self, y: int) -> Strip:
         """Line `y` of the widget: titles, then rows from the scroll position on."""
         width = self.scrollable_content_region.width
-        styles, base = self._named_styles(), self.rich_style
+        styles, base = self.looks, self.base
         if y == 0:
             segments = draw_titles(self._placed, width, base + styles["header"], styles["sorted"], self.sorted_by)
             return Strip(segments, width)
@@ -322,7 +309,7 @@ class Table(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
                 tip = self.explain(self._rows[index], column.key)
         self.tooltip = Content(printable(tip)) if tip else None
 
-    def _empty_line(self, y: int, width: int, base: Style, styles: dict[str, Style]) -> Strip:
+    def _empty_line(self, y: int, width: int, base: Style, styles: Mapping[str, Style]) -> Strip:
         """A line below the rows; the second one of an empty table begins to say why it is empty."""
         lines = textwrap.wrap(printable(self.empty_text), max(1, width - 2)) if not self._rows else []
         if not 0 <= y - 2 < len(lines):

@@ -265,7 +265,7 @@ async def test_the_buffer_under_the_cursor_stands_out() -> None:
 
 def owned_cells(shown: CmaMap) -> str:
     """The cells of the first line that are drawn as the buffer's under the cursor, without the cursor."""
-    style = shown._named("owner")
+    style = shown.looks["owner"]
     return "".join(part.text for part in shown.render_line(0) if part.style and part.style.color == style.color)[1:]
 
 
