@@ -7,7 +7,7 @@
 .DELETE_ON_ERROR:
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(wildcard heaptop/analysis/*.pyx heaptop/assemble/*.px[yd] heaptop/parse/*.px[yd] emulator/heaptop_emulator/*.px[yd] heaptop/scan/*.px[yd] heaptop/scan/*.h heaptop/trace/supervise/*.px[yd])
+SOURCES := $(wildcard heaptop/analysis/*.pyx heaptop/assemble/*.px[yd] heaptop/*.px[yd] heaptop/parse/*.px[yd] emulator/heaptop_emulator/*.px[yd] heaptop/scan/*.px[yd] heaptop/scan/*.h heaptop/trace/supervise/*.px[yd])
 INPUTS := pyproject.toml constraints.txt tools/prepare.sh $(SOURCES)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 ARGS ?=

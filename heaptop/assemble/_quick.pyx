@@ -6,9 +6,10 @@ holds both equal.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.string cimport memcmp
 
-from heaptop.parse._named cimport named
+from heaptop._named cimport named
 
 from heaptop.assemble.parts import FdSight, Holding
 from heaptop.model import Buffer, FdRef, Holder, MapRef
@@ -22,47 +23,68 @@ cdef object SIZE_END = 1 << 64
 cdef dict provenances = {}
 
 
+cdef inline object at(object values, Py_ssize_t index):
+    """An item of a named tuple."""
+    return <object>PyTuple_GET_ITEM(values, index)
+
+
 def sights(tuple links):
     """The `FdSight`s of a table without fdinfo; None where one is a buffer that only the twin can tell of."""
     cdef list found = []
     cdef bytes target
     for link in links:
-        target = link[1]
+        target = at(link, 1)
         if (PyBytes_GET_SIZE(target) < LINK_BYTES
                 or memcmp(PyBytes_AS_STRING(target), <const char *>"/dmabuf:", LINK_BYTES) != 0):
             if target == b"anon_inode:dmabuf":
                 return None
             continue
-        stat = link[2]
-        if stat is None or not (0 <= stat[1] < SIZE_END and 0 <= stat[2] < SIZE_END):
+        stat = at(link, 2)
+        if stat is None or not (0 <= at(stat, 1) < SIZE_END and 0 <= at(stat, 2) < SIZE_END):
             return None
-        if not stat[3] & FILE_TYPE_BITS:  # else a file that only has a dma-buf's name
-            ref = named(FdRef, (link[0], None, None))
-            found.append(named(FdSight, (stat[1], ref, stat, None, target[LINK_BYTES:])))
+        if not at(stat, 3) & FILE_TYPE_BITS:  # else a file that only has a dma-buf's name
+            ref = named(FdRef, (at(link, 0), None, None))
+            found.append(named(FdSight, (at(stat, 1), ref, stat, None, target[LINK_BYTES:])))
     return tuple(found)
 
 
 def holdings(process, comm, tuple fds, tuple vmas, bint shares_fds, bint shares_maps):
     """`processes.holdings`: `vmas` are those that count."""
-    cdef dict by_inode = {}
-    cdef dict mapped = {}
     cdef dict found = {}
-    cdef list mine
-    for sight in fds:
-        if (mine := by_inode.get(sight[0])) is None:
-            by_inode[sight[0]] = [sight]
-        else:
-            mine.append(sight)
+    cdef dict further = {}
+    cdef dict mapped = {}
     for vma in vmas:
-        if (mine := mapped.get(vma[5])) is None:
-            mapped[vma[5]] = [vma]
-            if vma[5] not in by_inode:
-                by_inode[vma[5]] = []
+        inode = at(vma, 5)
+        if inode in mapped:
+            (<list>mapped[inode]).append(vma)
         else:
-            mine.append(vma)
-    for inode, mine in by_inode.items():
-        found[inode] = holding(process, comm, mine, mapped.get(inode), shares_fds, shares_maps)
+            mapped[inode] = [vma]
+    for sight in fds:
+        inode = at(sight, 0)
+        if inode in found:
+            if inode not in further:
+                further[inode] = [found[inode]]
+            (<list>further[inode]).append(sight)
+        else:
+            found[inode] = sight
+    for inode, sight in found.items():
+        if inode in further or inode in mapped:
+            mine = further.get(inode) or [sight]
+            found[inode] = holding(process, comm, mine, mapped.pop(inode, None), shares_fds, shares_maps)
+        else:
+            found[inode] = only_holding(process, comm, sight, shares_fds)
+    for inode, mine in mapped.items():
+        found[inode] = holding(process, comm, [], mine, shares_fds, shares_maps)
     return found
+
+
+cdef object only_holding(object process, object comm, object sight, bint shares_fds):
+    """Most have one descriptor of a buffer."""
+    ref, info = at(sight, 1), at(sight, 3)
+    holder = named(Holder, (process, comm, (ref,), (), None))
+    references = int(not shares_fds or at(ref, 1) is not None)
+    count = None if info is None else info.file_count
+    return named(Holding, (holder, references, at(sight, 2), info, count, at(sight, 4) or None, None))
 
 
 cdef object holding(object process, object comm, list fds, list vmas, bint shares_fds, bint shares_maps):
@@ -70,11 +92,12 @@ cdef object holding(object process, object comm, list fds, list vmas, bint share
     cdef list maps = []
     cdef Py_ssize_t references = 0
     stat = info = file_count = link_name = map_name = None
-    for _, ref, its_stat, its_info, name in fds:
+    for sight in fds:
+        ref, its_info, name = at(sight, 1), at(sight, 3), at(sight, 4)
         refs.append(ref)
-        references += not shares_fds or ref[1] is not None
+        references += not shares_fds or at(ref, 1) is not None
         if stat is None:
-            stat = its_stat
+            stat = at(sight, 2)
         if its_info is not None:
             if info is None:
                 info = its_info
@@ -83,8 +106,9 @@ cdef object holding(object process, object comm, list fds, list vmas, bint share
         if link_name is None and name:
             link_name = name
     if vmas is not None:
-        for start, end, perms, offset, _, _, path in vmas:
-            maps.append(named(MapRef, (start, end - start, offset, perms)))
+        for vma in vmas:
+            path = at(vma, 6)
+            maps.append(named(MapRef, (at(vma, 0), at(vma, 1) - at(vma, 0), at(vma, 3), at(vma, 2))))
             references += not shares_maps
             if map_name is None and path.startswith(b"/dmabuf:"):
                 map_name = path[LINK_BYTES:] or None
@@ -95,7 +119,8 @@ cdef object holding(object process, object comm, list fds, list vmas, bint share
 def build(inode, parts, twin):
     """The buffer, as `twin` makes it; None where that must do it."""
     cdef unsigned long tellers
-    (holdings, row, entry, trust_row, heap_names, listed, runs, dumped, info, origin) = parts
+    holdings, row, entry, trust_row, heap_names = parts[:5]
+    listed, runs, dumped, info, origin = parts[5:]
     if entry is not None or dumped is not None or row is not None and (row.attachments or row.fences):
         return None
     holders, references, stat, newest, file_count, link_name, map_name = joined(holdings, info)
@@ -121,11 +146,11 @@ def build(inode, parts, twin):
     if row is not None:
         tellers |= (1 << 14 | (row.count >= 0) << 15 | (row.exp_name is not None) << 16
                     | (row.attachments is not None) << 17 | (row.fences is not None) << 18)
-    return Buffer(
-        inode, first(listed and listed.size, stat and stat[2], first(newest and newest.size, row and row.size, None)),
-        exporter, None if name is None else name.decode("utf-8", "surrogateescape"), count, hidden,
+    size = first(listed and listed.size, stat and at(stat, 2), first(newest and newest.size, row and row.size, None))
+    return named(Buffer, (
+        inode, size, exporter, None if name is None else name.decode("utf-8", "surrogateescape"), count, hidden,
         None if row is None else row.attachments, None if row is None else row.fences, holders, heap,
-        told(tellers, inode, parts, twin), runs, origin)
+        told(tellers, inode, parts, twin), runs, origin))
 
 
 cdef inline object first(object one, object two, object three):
@@ -138,15 +163,15 @@ cdef tuple joined(tuple holdings, object info):
     stat = file_count = link_name = map_name = None
     references = 0
     newest = info
-    for holder, seen, its_stat, its_info, its_count, its_link, its_map in holdings:
-        holders.append(holder)
-        references = None if references is None or seen is None else references + seen
-        stat = its_stat if stat is None else stat
-        newest = its_info if newest is None else newest
-        if its_count is not None and (file_count is None or its_count < file_count):
-            file_count = its_count
-        link_name = link_name or its_link or None
-        map_name = map_name or its_map or None
+    for holding in holdings:
+        holders.append(at(holding, 0))
+        references = None if references is None or at(holding, 1) is None else references + at(holding, 1)
+        stat = at(holding, 2) if stat is None else stat
+        newest = at(holding, 3) if newest is None else newest
+        if at(holding, 4) is not None and (file_count is None or at(holding, 4) < file_count):
+            file_count = at(holding, 4)
+        link_name = link_name or at(holding, 5) or None
+        map_name = map_name or at(holding, 6) or None
     if info is not None:
         file_count = info.file_count
     return tuple(holders), references, stat, newest, file_count, link_name, map_name

@@ -209,9 +209,9 @@ class _Reader:
             except ParseError as error:
                 self._trouble("mappings of {} could not be read", str(error))
                 return ()
-            with_identity = tuple(vma for vma in found if fdlink.kind(vma.path) is Kind.DMABUF)
-            self._anonymous += len(found) - len(with_identity)
-            return with_identity
+            anonymous = sum([vma.path == fdlink.DMABUF_ANON for vma in found])
+            self._anonymous += anonymous
+            return tuple(vma for vma in found if vma.path != fdlink.DMABUF_ANON) if anonymous else found
         if raw is not None:
             self._failed("mappings of {} could not be read", raw)
         elif self._process.table.error is None:  # else nothing of it could be read, which is told already

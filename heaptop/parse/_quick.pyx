@@ -10,6 +10,18 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcmp
 
+from heaptop._named cimport named
+
+cdef extern from *:
+    """
+    #define _GNU_SOURCE
+    #include <string.h>
+    #define find(text, length, wanted, wanted_length) memmem(text, length, wanted, wanted_length)
+    #define find_last(text, byte, length) memrchr(text, byte, length)
+    """
+    const void *find(const void *text, size_t length, const char *wanted, size_t wanted_length)
+    const void *find_last(const void *text, int byte, size_t length)
+
 cdef enum:
     DIGITS_MAX = 18        # that fit a number of 64 bits, whatever they are
     NUMBER_MAX = 20
@@ -111,38 +123,77 @@ def fdinfo(bytes data):
 def mapping(bytes data, Py_ssize_t offset):
     """Of `maps.Vma` for the line at this offset, and where the next one begins."""
     cdef Text text = text_of(data, offset)
+    cdef tuple values = mapping_at(&text)
+    return None if values is None else (values, text.at - PyBytes_AS_STRING(data))
+
+
+def dmabufs(bytes data, kind):
+    """What `maps.dmabufs` finds, each made a `kind`."""
+    cdef Text text = text_of(data, 0)
+    cdef const char *begin
+    cdef const char *word
+    cdef tuple values
+    cdef bytes path
+    cdef list found = []
+    while True:
+        word = <const char *>find(text.at, text.end - text.at, "dmabuf", 6)
+        if word == NULL:
+            return tuple(found)
+        begin = <const char *>find_last(text.at, c"\n", word - text.at)
+        text.at = text.at if begin == NULL else begin + 1
+        values = mapping_at(&text)
+        if values is None:
+            return None
+        path = values[6]
+        if path.startswith(b"/dmabuf:") or path == b"anon_inode:dmabuf":
+            found.append(named(kind, values))
+
+
+cdef tuple mapping_at(Text *text):
+    """The values of the line that begins there; the text goes on with the next one."""
     cdef uint64_t start, end, in_file, major, minor
     cdef int64_t inode
     cdef const char *perms
-    cdef const char *path
-    cdef bytes shown = b""
-    if not (hexadecimal(&text, &start, HEX_DIGITS_MAX) and skip(&text, "-", 1)
-            and hexadecimal(&text, &end, HEX_DIGITS_MAX) and skip(&text, " ", 1)):
+    cdef bytes path
+    if not (hexadecimal(text, &start, HEX_DIGITS_MAX) and skip(text, "-", 1)
+            and hexadecimal(text, &end, HEX_DIGITS_MAX) and skip(text, " ", 1)):
         return None
     perms = text.at
     text.at += 4
     if (text.at >= text.end or (perms[0] != c"r" and perms[0] != c"-") or (perms[1] != c"w" and perms[1] != c"-")
             or (perms[2] != c"x" and perms[2] != c"-") or (perms[3] != c"s" and perms[3] != c"p")):
         return None
-    if not (skip(&text, " ", 1) and hexadecimal(&text, &in_file, HEX_DIGITS_MAX)
-            and skip(&text, " ", 1) and hexadecimal(&text, &major, 8)
-            and skip(&text, ":", 1) and hexadecimal(&text, &minor, 8)
-            and skip(&text, " ", 1) and number(&text, &inode, DIGITS_MAX, 10, False)):
+    if not (skip(text, " ", 1) and hexadecimal(text, &in_file, HEX_DIGITS_MAX)
+            and skip(text, " ", 1) and hexadecimal(text, &major, 8)
+            and skip(text, ":", 1) and hexadecimal(text, &minor, 8)
+            and skip(text, " ", 1) and number(text, &inode, DIGITS_MAX, 10, False)):
         return None
-    if text.at < text.end and text.at[0] == c" ":
-        while text.at < text.end and text.at[0] == c" ":
-            text.at += 1
-        path = text.at
-        text.at = <const char *>memchr(path, c"\n", text.end - path)
-        if text.at == NULL:
-            return None
-        shown = PyBytes_FromStringAndSize(path, text.at - path)
-        if memchr(path, c"\\", text.at - path) != NULL:
-            shown = shown.replace(b"\\012", b"\n")
-    if text.at >= text.end or text.at[0] != c"\n":
+    path = path_at(text)
+    if path is None:
         return None
-    return ((start, end, PyUnicode_DecodeASCII(perms, 4, NULL), in_file, (major, minor), inode, shown),
-            text.at + 1 - PyBytes_AS_STRING(data))
+    return (start, end, PyUnicode_DecodeASCII(perms, 4, NULL), in_file, (major, minor), inode, path)
+
+
+cdef bytes path_at(Text *text):
+    """What is left of a line, which ends with a newline; nothing where that comes at once."""
+    cdef const char *begin = text.at
+    cdef bytes path
+    if text.at < text.end and text.at[0] == c"\n":
+        text.at += 1
+        return b""
+    while text.at < text.end and text.at[0] == c" ":
+        text.at += 1
+    if text.at == begin:
+        return None
+    begin = text.at
+    text.at = <const char *>memchr(begin, c"\n", text.end - begin)
+    if text.at == NULL:
+        return None
+    path = PyBytes_FromStringAndSize(begin, text.at - begin)
+    if memchr(begin, c"\\", text.at - begin) != NULL:
+        path = path.replace(b"\\012", b"\n")
+    text.at += 1
+    return path
 
 
 def stat(bytes data):

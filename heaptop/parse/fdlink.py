@@ -9,11 +9,12 @@ without one (alloc_anon_inode, fs/libfs.c, unchanged up to 7.2: seen).
 """
 
 from enum import StrEnum
+from typing import Final
 
 from heaptop.capture import FdLink, FdStat
 
 _DMABUF = b"/dmabuf:"
-_DMABUF_ANON = b"anon_inode:dmabuf"
+DMABUF_ANON: Final = b"anon_inode:dmabuf"
 _HEAP = b"/dev/dma_heap/"
 _FILE_TYPE_BITS = 0o170000
 
@@ -30,7 +31,7 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
-_EXACT = {_DMABUF_ANON: Kind.DMABUF_ANON, b"anon_inode:[io_uring]": Kind.IO_URING}
+_EXACT = {DMABUF_ANON: Kind.DMABUF_ANON, b"anon_inode:[io_uring]": Kind.IO_URING}
 _PREFIXES = ((_DMABUF, Kind.DMABUF), (b"socket:[", Kind.SOCKET), (_HEAP, Kind.HEAP), (b"/memfd:", Kind.MEMFD))
 
 

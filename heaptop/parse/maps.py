@@ -67,6 +67,10 @@ def dmabufs(data: bytes) -> tuple[Vma, ...]:
     Raises:
         ParseError: such a line is not a mapping, or is cut.
     """
+    if _quick is not None:
+        quickly: tuple[Vma, ...] | None = _quick.dmabufs(data, Vma)
+        if quickly is not None:
+            return quickly
     vmas = []
     found = data.find(_IN_BOTH)
     while found >= 0:

@@ -103,7 +103,8 @@ cdef class Look(Maps):
         read and the folder listed.
 
         `complete`: the fdinfo of every descriptor of a buffer too, private mappings, and the executable mappings with
-        one of `libraries` in their path. `hurried`: of the details `stat` alone. `stand_ins`: files of the first prefix stand for buffers, and are shown so.
+        one of `libraries` in their path. `hurried`: of the details `stat` alone. `stand_ins`: files of the first prefix
+        stand for buffers, and are shown so.
         """
         cdef Py_ssize_t i
         self.count = len(pids)

@@ -37,7 +37,7 @@ def infos(draw: st.DrawFn) -> bytes:
 def lines_of_maps(draw: st.DrawFn) -> bytes:
     perms = draw(st.sampled_from((b"rw-s", b"---p", b"r-xp", b"rwx", b"rrrr")))
     device = draw(st.sampled_from((b"00:0c", b"fe:01", b"0:123456789", b"0c")))
-    path = draw(st.sampled_from((b"", b" ", b"      /dmabuf:")))
+    path = draw(st.sampled_from((b"", b" ", b"      /dmabuf:", b" anon_inode:dmabuf", b" /x/dmabuf")))
     words = (draw(HEX) + b"-" + draw(HEX), perms, draw(HEX), device, draw(NUMBERS))
     line: bytes = b" ".join(words) + path + draw(NAMES) + draw(BREAKS)
     return line
@@ -77,6 +77,8 @@ def test_fdinfo(data: bytes) -> None:
 def test_maps(line: bytes, after: bytes) -> None:
     data = line + after
     assert outcome(lambda: maps.parse(data)) == without(maps, lambda: maps.parse(data))
+    twice = data + b"7f0-7f1 rw-s 0 00:0c 18 /dmabuf:a\n" + data
+    assert outcome(lambda: maps.dmabufs(twice)) == without(maps, lambda: maps.dmabufs(twice))
 
 
 @given(lines_of_stat())
