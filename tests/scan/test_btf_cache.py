@@ -131,5 +131,5 @@ def test_the_users_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/some/where")
     assert cache_folder() == "/some/where/heaptop"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/her")
-    assert cache_folder() == "/home/her/.cache/heaptop"
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert cache_folder() == "/somewhere/.cache/heaptop"
