@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-_NONE: Final[Mapping[Any, Any]] = MappingProxyType({})
+NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+"""An empty, read-only mapping."""
 
 
 class ReadError(NamedTuple):
@@ -55,7 +56,7 @@ class FdTable(NamedTuple):
     """An fd table: its links by rising fd, and `fdinfo` texts by fd. `error` says why the table could not be listed."""
 
     links: tuple[FdLink, ...] = ()
-    fdinfo: Mapping[int, Raw] = _NONE
+    fdinfo: Mapping[int, Raw] = NOTHING
     error: ReadError | None = None
 
 
@@ -115,5 +116,5 @@ class Capture(NamedTuple):
     processes: tuple[ProcessCapture, ...]
     processes_seen: int | None = None
     off: frozenset[str] = frozenset()
-    older: Mapping[str, Reading] = _NONE
-    infos: Mapping[int, BufferInfo] = _NONE
+    older: Mapping[str, Reading] = NOTHING
+    infos: Mapping[int, BufferInfo] = NOTHING

@@ -5,7 +5,6 @@ a million bits, so bits are searched as text of `0` and `1` with the C speed of 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import sub
 from typing import Final, NamedTuple
@@ -29,8 +28,7 @@ class Run(NamedTuple):
     used: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(NamedTuple):
     """Whether and where a request fits, in pages and absolute page frames.
 
     `fits` is None where no bitmap tells. `pfn` is where the kernel would put it now. Where it does not fit:
@@ -164,8 +162,7 @@ def _nearest(misses: list[tuple[int, "_Request", bytes]]) -> Fit:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(NamedTuple):
     """A request as `cma_alloc` puts it to one range: bits, and the mask and offset of its alignment."""
 
     base_pfn: int | None

@@ -1,9 +1,8 @@
 """Where references that nobody is seen to have may be, as far as that is told; and buffers that have no others."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.model import Buffer, HidingKind, HidingPlace, ProcessId, Snapshot
 
@@ -21,21 +20,19 @@ class Kind(StrEnum):
     UNSEEN = "kernel or unseen"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """So many references of a kind. `is_certain` is whether it is told of this very buffer, and not only of some;
     `is_hidden` whether they are among the hidden ones (those in a thread's own table are seen). `who` says it in words.
     """
 
     kind: Kind
-    count: int
+    references: int
     is_certain: bool
     who: str
     is_hidden: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class LetGo:
+class LetGo(NamedTuple):
     """The last ones who were seen to hold a buffer, and when first a look showed that they no longer do."""
 
     holders: tuple[tuple[ProcessId, str], ...]
@@ -56,7 +53,7 @@ def parts_of(buffer: Buffer, snapshot: Snapshot) -> tuple[Part, ...]:
     left = buffer.hidden_refs or 0
     for part in (_in_rings(buffer, snapshot, left), *_attached(buffer), _in_flight(snapshot.hiding)):
         if part is not None and left > 0:
-            count = min(part.count, left)
+            count = min(part.references, left)
             left -= count
             parts.append(Part(part.kind, count, part.is_certain, part.who))
     if left > 0:
@@ -105,8 +102,7 @@ def has_hidden(buffers: Sequence[Buffer]) -> bool:
     return any(buffer.hidden_refs for buffer in buffers)
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
+class Orphan(NamedTuple):
     """A buffer that no process reaches, where its references may be, and who let go of it last, if that was seen."""
 
     buffer: Buffer

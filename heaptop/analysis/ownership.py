@@ -1,13 +1,12 @@
 """Who pays for which buffer: RSS and PSS as Android's dmabuf_dump counts them (AOSP system/memory/libmeminfo)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.model import Buffer, ProcessId
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """One process's part. RSS counts each buffer once, whole; PSS its size divided (rounded down) by its processes."""
 
     rss_bytes: int

@@ -1,7 +1,6 @@
 """From raw text to a Snapshot: every parser is called from here, and all sources are joined by inode."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from heaptop.analysis.ownership import Share, shares
 from heaptop.assemble import buffers as joining
@@ -61,7 +60,7 @@ class Assembler:
         if dump.is_any:
             views = (*views, *dump.views)
             held = _with_dumped(held, dump.holdings)
-            listing = replace(listing, dumped=dump.buffers)
+            listing = listing._replace(dumped=dump.buffers)
         nodes = self._nodes = keep_equal(self._nodes, heaps.nodes(capture, gaps, dump.heap_names))
         names = self._names(nodes)
         buffers = self._build(held, listing, names, infos)

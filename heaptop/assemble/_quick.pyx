@@ -128,9 +128,9 @@ def build(inode, parts, twin):
     exporter = first(listed and listed.exp_name, newest and newest.exp_name, row and row.exp_name)
     exporter = None if exporter is None else exporter.decode("utf-8", "surrogateescape")
     heap = None if exporter is None else heap_names.heap_of(exporter)
-    by_row = row.count if row is not None and row.count >= 0 else None
+    by_row = row.file_count if row is not None and row.file_count >= 0 else None
     counts = (by_row, file_count) if trust_row else (file_count, by_row)
-    count = first(listed and listed.count, counts[0], counts[1])
+    count = first(listed and listed.file_count, counts[0], counts[1])
     hidden = None if count is None or references is None else max(0, count - references)
     if listed is not None and not listed.is_pinned:
         name = listed.name
@@ -142,9 +142,9 @@ def build(inode, parts, twin):
                | (map_name is not None) << 4 | (file_count is not None) << 5 | (hidden is not None) << 6
                | (heap is not None) << 7 | (runs is not None) << 8 | (origin is not None) << 9)
     if listed is not None:
-        tellers |= 1 << 10 | (listed.count is not None) << 11 | listed.is_pinned << 12 | (listed.name is None) << 13
+        tellers |= 1 << 10 | (listed.file_count is not None) << 11 | listed.is_pinned << 12 | (listed.name is None) << 13
     if row is not None:
-        tellers |= (1 << 14 | (row.count >= 0) << 15 | (row.exp_name is not None) << 16
+        tellers |= (1 << 14 | (row.file_count >= 0) << 15 | (row.exp_name is not None) << 16
                     | (row.attachments is not None) << 17 | (row.fences is not None) << 18)
     size = first(listed and listed.size, stat and at(stat, 2), first(newest and newest.size, row and row.size, None))
     return named(Buffer, (

@@ -1,12 +1,11 @@
 """What BPF tells of all buffers: the list of them, and where they lie."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.assemble.gaps import AS_ROOT, Gaps, is_denied, is_gone, reason
 from heaptop.assemble.memo import Last, keep_equal
-from heaptop.capture import Raw, ReadError
+from heaptop.capture import NOTHING, Raw, ReadError
 from heaptop.model import PageRun
 from heaptop.parse import bpf_iter, bpf_pages
 from heaptop.parse.bpf_iter import IterRow
@@ -20,12 +19,11 @@ _PLACES: Final = "where buffers lie in memory, as BPF tells it"
 _Place = tuple[int, tuple[PageRun, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Bpf:
+class Bpf(NamedTuple):
     """Rows and runs by inode. `has_list` says whether all buffers are listed, of which there may be none."""
 
-    rows: Mapping[int, IterRow] = field(default_factory=dict)
-    runs: Mapping[int, tuple[PageRun, ...]] = field(default_factory=dict)
+    rows: Mapping[int, IterRow] = NOTHING
+    runs: Mapping[int, tuple[PageRun, ...]] = NOTHING
     has_list: bool = False
 
 

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from heaptop.assemble.bpf import Bpf, BpfReader, note_refusal
 from heaptop.assemble.gaps import Gaps, counted, is_gone, missing_debugfs
@@ -14,7 +13,7 @@ from heaptop.assemble.memo import Last, keep_equal
 from heaptop.assemble.parts import Holding, Parts, SysfsEntry
 from heaptop.assemble.stacks import StacksReader
 from heaptop.call_stack import Origin
-from heaptop.capture import Capture, Raw
+from heaptop.capture import NOTHING, Capture, Raw
 from heaptop.compiled import compiled
 from heaptop.errors import ParseError
 from heaptop.model import Buffer, Fence, PageRun, Provenance, Source
@@ -36,8 +35,7 @@ Infos = Mapping[int, DmabufFdinfo]
 """The newest fdinfo of each buffer, where it is apart from those of the processes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """What the lists of all buffers say: BPF, rows of bufinfo and entries of sysfs by inode, and the rows that have no
     inode (up to 5.2). `trouble` is what is wrong with bufinfo's rows by its own totals.
     """
@@ -50,8 +48,8 @@ class Listing:
     has_bufinfo: bool
     trouble: str
     is_old: bool = False
-    dumped: Mapping[int, tuple[Source, DumpedBuffer]] = field(default_factory=dict)
-    origins: Mapping[int, Origin] = field(default_factory=dict)
+    dumped: Mapping[int, tuple[Source, DumpedBuffer]] = NOTHING
+    origins: Mapping[int, Origin] = NOTHING
 
     @property
     def is_exact(self) -> bool:
@@ -139,25 +137,28 @@ def _entries(capture: Capture, gaps: Gaps) -> dict[int, SysfsEntry]:
             if path == BUFFERS:
                 gaps.read(raw, lambda _: None, f"/{BUFFERS}")
         elif not is_gone(raw):
-            _read_entry(entries.setdefault(where.inode, SysfsEntry()), where.file, raw, gaps)
+            entries[where.inode] = _read(entries.get(where.inode) or SysfsEntry(), where.file, raw, gaps)
     for path, target in capture.links.items():
         where = dmabuf_sysfs.entry(path)
         if where is not None and where.attachment is not None and where.inode in entries:
-            entries[where.inode].attachments[where.attachment] = dmabuf_sysfs.device(target)
+            entry = entries[where.inode]
+            device = where.attachment, dmabuf_sysfs.device(target)
+            entries[where.inode] = entry._replace(attachments=(*entry.attachments, device))
     return entries
 
 
-def _read_entry(entry: SysfsEntry, file: str, raw: Raw, gaps: Gaps) -> None:
+def _read(entry: SysfsEntry, file: str, raw: Raw, gaps: Gaps) -> SysfsEntry:
     if not isinstance(raw, bytes):
         # A directory can vanish while it is being read, as any errno; the fields stay unknown.
-        return
+        return entry
     try:
         if file == "size":
-            entry.size = dmabuf_sysfs.size(raw)
-        elif file == "exporter_name":
-            entry.exporter = dmabuf_sysfs.exporter_name(raw)
+            return entry._replace(size=dmabuf_sysfs.size(raw))
+        if file == "exporter_name":
+            return entry._replace(exporter=dmabuf_sysfs.exporter_name(raw))
     except ParseError as error:
         gaps.tally(f"{{}} below /{BUFFERS} could not be read", "file", str(error))
+    return entry
 
 
 def _known_names(held: Held, listed: Mapping[int, IterRow], infos: Infos) -> dict[int, bytes]:
@@ -262,8 +263,8 @@ def _counts(parts: Parts) -> tuple[tuple[Source, int | None], ...]:
     counts = newest or [holding.file_count for holding in parts.holdings if holding.file_count is not None]
     fdinfo = (Source.FDINFO, min(counts, default=None))
     row = parts.row
-    listed = (Source.BUFINFO, row.count if row is not None and row.count >= 0 else None)
-    exact = (Source.BPF, parts.listed.count if parts.listed is not None else None)
+    listed = (Source.BUFINFO, row.file_count if row is not None and row.file_count >= 0 else None)
+    exact = (Source.BPF, parts.listed.file_count if parts.listed is not None else None)
     teller, told = parts.dumped or (Source.DERIVED, None)
     dumped = (teller, told.file_count if told is not None else None)
     return (exact, listed, fdinfo, dumped) if parts.trust_row else (exact, fdinfo, listed, dumped)
@@ -298,7 +299,7 @@ def _attachments(
     taken: _Taken, row: Row | None, entry: SysfsEntry | None, dumped: tuple[Source, DumpedBuffer] | None
 ) -> tuple[str, ...] | None:
     """Devices by bufinfo, or by sysfs where that has them (5.14 only: their absence there tells nothing)."""
-    by_number = sorted(entry.attachments.items()) if entry is not None else []
+    by_number = sorted(entry.attachments) if entry is not None else []
     teller, told = dumped or (Source.DERIVED, None)
     devices = taken.first(
         "attachments",

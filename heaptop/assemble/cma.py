@@ -1,7 +1,6 @@
 """CMA areas, from debugfs in its three layouts and from sysfs, joined by name."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
@@ -16,13 +15,15 @@ ORDER_MAX: Final = 31
 """No area has a larger order_per_bit: what says more is garbage, and must not become a shift."""
 
 
-@dataclass(slots=True)
 class AreaFiles:
     """One area's files: of debugfs by range (None: the area's own) and name, of sysfs by name."""
 
-    name: str
-    debugfs: dict[tuple[int | None, str], Raw] = field(default_factory=dict)
-    sysfs: dict[str, Raw] = field(default_factory=dict)
+    __slots__ = ("debugfs", "name", "sysfs")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.debugfs: dict[tuple[int | None, str], Raw] = {}
+        self.sysfs: dict[str, Raw] = {}
 
 
 def area_files(files: Mapping[str, Raw], heap_names: Sequence[str]) -> tuple[AreaFiles, ...]:

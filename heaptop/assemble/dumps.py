@@ -1,15 +1,14 @@
 """What other people's dumps tell, in the shape in which processes and lists tell it, so that all is joined by inode."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.assemble.gaps import NOT_CAPTURED, Gaps, counted
 from heaptop.assemble.heaps import is_heap_like
 from heaptop.assemble.parts import Holding
 from heaptop.assemble.processes import View
-from heaptop.capture import Raw
+from heaptop.capture import NOTHING, Raw
 from heaptop.model import FdRef, Gap, Holder, Process, ProcessId, Source
 from heaptop.parse.dump import Dumped, DumpedBuffer, DumpedHolding, DumpedUse
 from heaptop.units import format_size, text_of
@@ -19,15 +18,14 @@ _MEDIATEK: Final = "proc/dma_heap/"
 _ROCKCHIP: Final = "rk_dma_heap/dma_heap_info"
 
 
-@dataclass(frozen=True, slots=True)
-class Dumps:
+class Dumps(NamedTuple):
     """All dumps of one capture. `buffers` has the source of each; `heap_bytes` are the sums by heap that dumps have."""
 
-    buffers: Mapping[int, tuple[Source, DumpedBuffer]] = field(default_factory=dict)
-    holdings: Mapping[int, tuple[Holding, ...]] = field(default_factory=dict)
+    buffers: Mapping[int, tuple[Source, DumpedBuffer]] = NOTHING
+    holdings: Mapping[int, tuple[Holding, ...]] = NOTHING
     views: tuple[View, ...] = ()
-    uses: Mapping[int, DumpedUse] = field(default_factory=dict)
-    heap_bytes: Mapping[str, int] = field(default_factory=dict)
+    uses: Mapping[int, DumpedUse] = NOTHING
+    heap_bytes: Mapping[str, int] = NOTHING
     pools_bytes: int | None = None
 
     @property

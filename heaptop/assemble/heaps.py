@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.assemble.gaps import Gaps
 from heaptop.capture import Capture
@@ -29,8 +28,7 @@ _DEVICES: Final = "sys/devices/virtual/dma_heap/"
 _CLASS: Final = "sys/class/dma_heap/"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A heap as `/dev` or sysfs shows it."""
 
     name: str

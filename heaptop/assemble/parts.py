@@ -1,6 +1,5 @@
 """What is told of a buffer, on its way from the sources to the model."""
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from heaptop.assemble.heaps import HeapNames
@@ -37,13 +36,12 @@ class Holding(NamedTuple):
     map_name: bytes | None
 
 
-@dataclass(slots=True)
-class SysfsEntry:
-    """`/sys/kernel/dmabuf/buffers/INODE`, as far as it was readable. Attachments are by their number."""
+class SysfsEntry(NamedTuple):
+    """`/sys/kernel/dmabuf/buffers/INODE`, as far as it was readable. Attachments are devices, each with its number."""
 
     size: int | None = None
     exporter: bytes | None = None
-    attachments: dict[str, bytes] = field(default_factory=dict)
+    attachments: tuple[tuple[str, bytes], ...] = ()
 
 
 class Parts(NamedTuple):

@@ -1,8 +1,7 @@
 """What a source of captures must do, and what one that can allocate must do besides."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from heaptop.capture import Capture
 
@@ -94,8 +93,7 @@ class Recorded(Timeline, Protocol):
         """When buffers of that moment had first been seen, as far as the recorder told: seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allocation:
+class Allocation(NamedTuple):
     """A test buffer that heaptop holds by `fd`. `latency_s` is the time of the ALLOC call alone."""
 
     fd: int
@@ -125,8 +123,7 @@ Span = tuple[int, int]
 """A part of a buffer: offset and length, in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class FdAt:
+class FdAt(NamedTuple):
     """A descriptor in the table of process `pid`, or in that of its thread `tid`, which has one of its own."""
 
     pid: int
@@ -134,8 +131,7 @@ class FdAt:
     tid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MapAt:
+class MapAt(NamedTuple):
     """A mapping of process `pid`, from `start` to `end`."""
 
     pid: int

@@ -3,8 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.backend.base import Attentive, Backend, ContentReader, Searching, Timeline, whole_capture
 from heaptop.capture import Capture, Raw
@@ -17,8 +16,7 @@ _SCENARIO: Final = "steady"
 _HEAP_FOLDERS: Final = ("/sys/class/dma_heap", "/dev/dma_heap")
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A source, and what the user should know about the choice (empty where it was theirs)."""
 
     backend: Backend

@@ -3,13 +3,13 @@
 import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from heaptop.analysis.orphans import has_hidden
 from heaptop.analysis.sort import CMA_KEYS, HEAP_KEYS, PROCESS_KEYS, buffer_keys, sort_rows
 from heaptop.assemble import assemble
 from heaptop.backend.base import Attentive, Backend, Recorded, Searching
+from heaptop.capture import NOTHING
 from heaptop.cli.options import Options
 from heaptop.cli.output import emit, look_of, narrate_gaps
 from heaptop.cli.source import opened
@@ -31,12 +31,11 @@ HAIR_S: Final = 0.05
 """By so much less than the interval moments of a recording may be apart: its recorder was not always on time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(NamedTuple):
     """One look at the source, and what a session knows from earlier ones (nothing where there is no session)."""
 
     snapshot: Snapshot
-    first_seen: Mapping[int, float] = field(default_factory=dict)
+    first_seen: Mapping[int, float] = NOTHING
     new: frozenset[int] = frozenset()
 
 
@@ -148,7 +147,7 @@ def shape(sight: Sight, verb: str, chosen: "Filter | None", order: str | None) -
                 snapshot = snapshot._replace(processes=sort_rows(snapshot.processes, PROCESS_KEYS, order))
             case _:
                 snapshot = snapshot._replace(cma=sort_rows(snapshot.cma, CMA_KEYS, order))
-    return replace(sight, snapshot=snapshot)
+    return sight._replace(snapshot=snapshot)
 
 
 def _filtered(sight: Sight, verb: str, chosen: "Filter") -> Snapshot:

@@ -8,8 +8,7 @@ in the manual page by verb; where it needs them, `arguments(parser)` (what it ad
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from heaptop.cli.options import Options
 
@@ -21,8 +20,7 @@ class Module(Protocol):
     run: Callable[[Any], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """A verb: its line of help, the common options that it takes, and its module below heaptop.cli."""
 
     name: str

@@ -5,7 +5,7 @@ bpffs, as the kernel's selftest has it (tools/testing/selftests/bpf/progs/dmabuf
 name (newlines are blanks there; empty for none) and exporter.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.parse.text import check_whole, error_at
 from heaptop.pattern import pattern
@@ -16,16 +16,15 @@ _PINNED = pattern(rb"(\d{1,20})\n(\d{1,20})\n([^\n]{0,31})\n([^\n]+)\n")
 _OCTAL = pattern(rb"\\([0-3][0-7]{2})")
 
 
-@dataclass(frozen=True, slots=True)
-class IterRow:
-    """A buffer. `count` are references to its file, without the iterator's own; `name` is None for an unnamed buffer.
+class IterRow(NamedTuple):
+    """A buffer. `file_count` are references to its file, the iterator's own not counted; `name` is None for none.
 
-    Where `is_pinned`, `count` is None, a name can have blanks for newlines, and None may be an empty name.
+    Where `is_pinned`, `file_count` is None, a name can have blanks for newlines, and None may be an empty name.
     """
 
     ino: int
     size: int
-    count: int | None
+    file_count: int | None
     exp_name: bytes
     name: bytes | None
     is_pinned: bool = False

@@ -19,7 +19,6 @@ is left. Only a fence line is short enough to stand in a name; names known from 
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -53,9 +52,8 @@ class Fence(NamedTuple):
     signalled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One buffer: `size` in bytes, `count` references to its file.
+class Row(NamedTuple):
+    """One buffer: `size` in bytes, `file_count` references to its file.
 
     `exp_name` is None in the oldest layout, `ino` before 5.3. `name` is None for an unnamed buffer and where there are
     no names (`Bufinfo.has_names`). `attachments` and `fences` are None where the block has not the kernel's end.
@@ -65,7 +63,7 @@ class Row:
     size: int
     flags: int
     mode: int
-    count: int
+    file_count: int
     exp_name: bytes | None
     ino: int | None
     name: bytes | None
@@ -196,7 +194,7 @@ def _row(start: re.Match[bytes], block: bytes, columns: _Columns, names: Mapping
         size=int(size),
         flags=int(flags, 16),
         mode=int(mode, 16),
-        count=int(count),
+        file_count=int(count),
         exp_name=exp_name,
         ino=ino,
         name=name,

@@ -152,7 +152,7 @@ def orphan_text(orphans: Sequence[Orphan]) -> str:
 
 def _orphan_line(one: Orphan) -> str:
     buffer = one.buffer
-    parts = [f"{part.count} {part.kind}" + ("" if part.is_certain else "?") + f": {part.who}" for part in one.parts]
+    parts = [f"{part.references} {part.kind}{'' if part.is_certain else '?'}: {part.who}" for part in one.parts]
     where = "; ".join(parts) or "references not known"
     told = ""
     if one.let_go is not None:

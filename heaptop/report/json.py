@@ -163,7 +163,7 @@ def _origin(origin: Origin) -> Json:
 def _part(part: Part) -> Json:
     return {
         "kind": part.kind,
-        "references": part.count,
+        "references": part.references,
         "is_certain": part.is_certain,
         "is_hidden": part.is_hidden,
         "who": part.who,

@@ -2,8 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.units import printable
 
@@ -15,8 +14,7 @@ DIM: Final = "2"
 YELLOW: Final = "33"
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """How to draw: `width` in cells (None: nothing is cut), ANSI `colour`, whether the output takes `unicode`."""
 
     width: int | None = None
@@ -28,8 +26,7 @@ class Look:
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and code and text else text
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column. A `flexible` one is cut before any drops; among the others the one of least `worth` drops first."""
 
     title: str
@@ -38,8 +35,7 @@ class Column:
     worth: int = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A row's cells, and the ANSI attribute of the whole row."""
 
     cells: tuple[str, ...]

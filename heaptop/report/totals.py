@@ -1,12 +1,11 @@
 """The sums under the process list, as Android's `dmabuf_dump` has them (libmeminfo, libdmabufinfo)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.model import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """`kernel_rss_bytes` are buffers that no process is seen to hold; a buffer in two processes counts twice in
     `userspace_rss_bytes` and once, in shares, in `userspace_pss_bytes`. `total_bytes` counts each buffer once.
     """

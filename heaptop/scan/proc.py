@@ -8,9 +8,8 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.capture import FdLink, FdStat, FdTable, ProcessCapture, Raw, ReadError, TaskCapture
 from heaptop.scan.files import read_error, read_file
@@ -35,8 +34,7 @@ def is_dmabuf_info(text: bytes) -> bool:
     return b"\nexp_name:\t" in text
 
 
-@dataclass(frozen=True, slots=True)
-class ProcScan:
+class ProcScan(NamedTuple):
     """How to look at one proc file system.
 
     `is_buffer` knows a buffer by its link, `is_info` by its fdinfo. `needle` is in the line of maps of every buffer,

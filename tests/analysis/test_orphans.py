@@ -17,7 +17,7 @@ OLD_RING = HidingPlace(HidingKind.IO_URING, ProcessId(8, 1), "ring", 9, 1, (None
 
 def kinds(one: Buffer, *places: HidingPlace, others: tuple[Buffer, ...] = ()) -> list[tuple[Kind, int, bool]]:
     seen = snapshot(one, *others)._replace(hiding=places)
-    return [(part.kind, part.count, part.is_certain) for part in parts_of(one, seen)]
+    return [(part.kind, part.references, part.is_certain) for part in parts_of(one, seen)]
 
 
 def test_nothing_is_known() -> None:
@@ -42,7 +42,7 @@ def test_attachments_then_sockets_then_the_rest() -> None:
 def test_a_threads_own_table_is_seen_and_told() -> None:
     one = buffer(1, holders=[Holder(ProcessId(8, 1), "cam", (FdRef(3), FdRef(21, 830)))], hidden_refs=0)
     (part,) = parts_of(one, snapshot(one))
-    assert (part.kind, part.count, part.is_hidden, part.who) == (Kind.THREAD, 1, False, "cam thread 830 fd 21")
+    assert (part.kind, part.references, part.is_hidden, part.who) == (Kind.THREAD, 1, False, "cam thread 830 fd 21")
 
 
 @given(st.integers(0, 9), st.integers(0, 3), st.integers(0, 9))

@@ -92,7 +92,7 @@ def test_a_capture_shows_the_scenarios_processes_and_buffers(backend: EmulatedBa
             row = by_inode[link.stat.inode]
             record = fdinfo.parse(process.table.fdinfo[link.fd])  # type: ignore[arg-type]
             assert record is not None
-            assert (record.ino, record.size, record.file_count) == (row.ino, row.size, row.count)
+            assert (record.ino, record.size, record.file_count) == (row.ino, row.size, row.file_count)
             assert (record.exp_name, record.name) == (row.exp_name, row.name)
             assert (link.target, link.stat.size_bytes) == (b"/dmabuf:" + (row.name or b""), row.size)
             assert (link.stat.mode, link.stat.dev, link.stat.blocks) == (0o600, (0, 11), row.size // 512)
@@ -106,9 +106,9 @@ def test_the_count_is_that_of_all_references(backend: EmulatedBackend) -> None:
         assert row.ino is not None
         seen = len(links_to(capture, row.ino))
         seen += sum(mapped_inodes(process).count(row.ino) for process in capture.processes)
-        assert row.count == max(1, seen)
+        assert row.file_count == max(1, seen)
     frame = next(row for row in buffers_of(capture).rows if row.name == b"shared-frame")
-    assert frame.count == 4  # camera, compositor, gallery, and the gallery's mapping
+    assert frame.file_count == 4  # camera, compositor, gallery, and the gallery's mapping
     gallery = process_of(capture, "app-gallery")
     assert frame.ino in mapped_inodes(gallery)
 
@@ -211,7 +211,7 @@ def test_a_buffer_held_by_nobody_seen_has_one_reference(backend: EmulatedBackend
         os.close(allocation.fd)
         capture = backend.capture()
         (row,) = [row for row in buffers_of(capture).rows if row.ino == allocation.inode]
-        assert row.count == 1
+        assert row.file_count == 1
         assert links_to(capture, allocation.inode) == []
 
 

@@ -57,7 +57,7 @@ def test_real_bufinfo_is_rendered_again(debian_6_12: Path) -> None:
         assert row.exp_name is not None
         assert row.ino is not None
         buffer = BufferState(row.ino, "", row.exp_name.decode(), row.size, row.flags & 3, 1, row.name)
-        alone = text.bufinfo([buffer], {row.ino: row.count})
+        alone = text.bufinfo([buffer], {row.ino: row.file_count})
         block = alone.removeprefix(header + b"\n").removesuffix(b"\nTotal 1 objects, %d bytes\n" % row.size)
         assert block in raw
 
@@ -75,7 +75,7 @@ def test_the_parsers_read_buffers(buffers: list[BufferState]) -> None:
     names = {buffer.inode: buffer.name for buffer in buffers if buffer.name is not None}
     told = bufinfo.parse(text.bufinfo(buffers, counts), names)
     assert told.consistent
-    assert [(row.ino, row.size, row.count, row.flags) for row in told.rows] == [
+    assert [(row.ino, row.size, row.file_count, row.flags) for row in told.rows] == [
         (buffer.inode, buffer.size_bytes, counts[buffer.inode], buffer.access) for buffer in newest_first
     ]
     for buffer in buffers:

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from enum import Enum
 
 import pytest
@@ -39,7 +38,7 @@ def render(era: Era, rows: list[Row]) -> bytes:
 
 
 def render_row(era: Era, row: Row) -> bytes:
-    numbers = b"%08d\t%08x\t%08x\t%08d" % (row.size, row.flags, row.mode, row.count)
+    numbers = b"%08d\t%08x\t%08x\t%08d" % (row.size, row.flags, row.mode, row.file_count)
     attachments = row.attachments or ()
     fences = b"".join(render_fence(era, fence) for fence in row.fences or ())
     if era is Era.V3_10:
@@ -79,7 +78,7 @@ def rows_of(draw: st.DrawFn, era: Era) -> list[Row]:
         size=st.integers(0, 2**64 - 1),
         flags=st.integers(0, 2**32 - 1),
         mode=st.integers(0, 2**32 - 1),
-        count=st.integers(0, 2**31),
+        file_count=st.integers(0, 2**31),
         exp_name=st.sampled_from((b"system", b"linux,cma", b"system-uncached")),
         ino=st.integers(1, 2**64 - 1) if era.has_names else st.none(),
         name=st.none() | hostile.names() if era.has_names else st.none(),
@@ -101,7 +100,7 @@ def test_with_the_names_known_all_is_exact(printed: tuple[Era, list[Row]]) -> No
     parsed = bufinfo.parse(render(era, rows), known_names(rows))
     wanted = tuple(rows)
     if era is Era.V5_3:  # an unnamed buffer and an empty name are printed alike
-        wanted = tuple(replace(row, name=row.name or (b"" if row.name == b"" else None)) for row in rows)
+        wanted = tuple(row._replace(name=row.name or (b"" if row.name == b"" else None)) for row in rows)
     assert parsed.rows == wanted
     assert parsed.consistent
     assert parsed.has_names == era.has_names
@@ -119,7 +118,7 @@ def test_no_name_forges_a_row_or_an_attachment(printed: tuple[Era, list[Row]]) -
     assert parsed.consistent
     assert len(parsed.rows) == len(rows)
     for got, row in zip(parsed.rows, rows, strict=True):
-        assert (got.size, got.count, got.exp_name, got.ino) == (row.size, row.count, row.exp_name, row.ino)
+        assert (got.size, got.file_count, got.exp_name, got.ino) == (row.size, row.file_count, row.exp_name, row.ino)
         assert got.attachments == row.attachments
         if not could_hold_a_fence(row.name or b""):
             assert got.name == (None if row.name == (b"" if era is Era.V5_3 else b"<none>") else row.name)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from ast import literal_eval
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -252,7 +251,7 @@ def test_what_is_off_is_never_opened(
 
     monkeypatch.setattr(os, "open", open_)
     inode = os.stat(f"/proc/{child.pid}/fd/40").st_ino
-    scan = replace(SCAN, off=frozenset(off), is_info=lambda info: b"ino:\t%d\n" % inode in info)
+    scan = SCAN._replace(off=frozenset(off), is_info=lambda info: b"ino:\t%d\n" % inode in info)
     found = scan.process(child.pid)
     names = {"tasks": "task"}
     assert not [path for path in opened if path.split("/")[0] in {names.get(name, name) for name in off}]

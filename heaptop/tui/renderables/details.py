@@ -157,7 +157,7 @@ def _hidden(buffer: Buffer, parts: Sequence[Part], gaps: Sequence[Gap]) -> list[
     lines.append(((sum_, "strong" if buffer.hidden_refs else ""),))
     for part in parts:
         doubt = "" if part.is_certain or part.kind is Kind.UNSEEN else "maybe "
-        lines.append(((f"   {part.count} ", ""), (f"{doubt}{part.kind} ", "strong"), (part.who, "dim")))
+        lines.append(((f"   {part.references} ", ""), (f"{doubt}{part.kind} ", "strong"), (part.who, "dim")))
     if any(part.kind is Kind.UNSEEN for part in parts):
         lines.append((("   such as a GEM handle, a driver's own, or a process that may not be read", "dim"),))
     return lines
