@@ -14,11 +14,12 @@ from operator import attrgetter, is_
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
-from heaptop.capture import BufferInfo, FdTable, ProcessCapture
+from heaptop.capture import BufferInfo, ProcessCapture
 from heaptop.scan._reader import LATER
 from heaptop.scan._scan import run_times
-from heaptop.scan.chunks import MAPS, Chunks
+from heaptop.scan.chunks import Chunks
 from heaptop.scan.holders import Seen
+from heaptop.scan.refs import Ref, Refs, refs_of
 from heaptop.scan.sharing import Sharing
 
 Item = TypeVar("Item")
@@ -40,14 +41,6 @@ class Rounds(NamedTuple):
 ROUNDS: Final = Rounds()
 
 
-class Ref(NamedTuple):
-    """A descriptor; `tid` is 0 in the process's own table."""
-
-    pid: int
-    tid: int
-    fd: int
-
-
 @dataclass(slots=True)
 class _Known:
     """A process as it was when it was last looked at; `run_time_ns` was read before that. `held` is one descriptor of
@@ -56,7 +49,7 @@ class _Known:
 
     run_time_ns: int
     capture: ProcessCapture | None
-    held: Mapping[int, Ref | None] = field(default_factory=dict)
+    held: Refs = field(default_factory=dict)
 
 
 class IncrementalScan:
@@ -252,28 +245,6 @@ def _some(following: Iterator[Item], everything: Iterable[Item], count: int) -> 
         return following, some
     following = iter(list(everything))
     return following, some + list(islice(following, count - len(some)))
-
-
-def refs_of(capture: ProcessCapture) -> dict[int, Ref | None]:
-    """One descriptor of each buffer that a process holds, None where it has a mapping alone."""
-    tables = [(0, capture.table), *((task.tid, task.table) for task in capture.tasks)]
-    refs: dict[int, Ref | None] = dict.fromkeys(_mapped(capture))
-    for tid, table in reversed(tables):
-        refs.update(_refs_in(capture.pid, tid, table))
-    return refs
-
-
-def _refs_in(pid: int, tid: int, table: FdTable) -> Iterator[tuple[int, Ref]]:
-    return ((link.stat.inode, Ref(pid, tid, link.fd)) for link in table.links if link.stat is not None)
-
-
-def _mapped(capture: ProcessCapture) -> Iterator[int]:
-    """Inodes of the mappings that look like buffers."""
-    for text in (capture.files.get(MAPS), capture.files.get("maps")):
-        if isinstance(text, bytes):
-            for line in text.splitlines():
-                if b"dmabuf" in line and len(words := line.split(None, 5)) == 6 and words[4].isdigit():
-                    yield int(words[4])
 
 
 _VOLATILE: Final = frozenset({"stat", "status", "statm"})

@@ -14,8 +14,9 @@ pytest.importorskip("heaptop.scan._scan")
 from heaptop.assemble import assemble
 from heaptop.capture import Capture, FdLink, ProcessCapture, Raw
 from heaptop.scan.chunks import Chunks
-from heaptop.scan.incremental import IncrementalScan, Rounds, refs_of
+from heaptop.scan.incremental import IncrementalScan, Rounds
 from heaptop.scan.proc import ProcScan
+from heaptop.scan.refs import refs_of
 from tests.scan.actor import PREFIX
 from tests.scan.churn import ACTOR, NOTHING_ROUND, Actor
 
