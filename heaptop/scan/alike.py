@@ -6,19 +6,20 @@ that order, and a process that has run since is put at its new place by few comp
 
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
 
 Compare = Callable[[int, int, int], int | None]
 """How what two tasks have (FILES or MEMORY) compares: below 0, 0 or above; None where that is not told."""
 
 
-@dataclass(slots=True, eq=False)
 class _Same:
     """Processes that have the very same; `first` is the lowest of them when all was settled last."""
 
-    key: Hashable
-    first: int
-    pids: set[int] = field(default_factory=set)
+    __slots__ = ("first", "key", "pids")
+
+    def __init__(self, key: Hashable, first: int) -> None:
+        self.key = key
+        self.first = first
+        self.pids: set[int] = set()
 
 
 class _UntoldError(Exception):

@@ -3,7 +3,6 @@
 import ctypes
 import mmap
 import os
-import platform
 import struct
 from typing import Final
 
@@ -28,7 +27,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def is_known_machine() -> bool:
     """Whether this program can ask this kernel."""
-    return platform.machine() in _SYSCALLS and struct.calcsize("P") == 8
+    return os.uname().machine in _SYSCALLS and struct.calcsize("P") == 8
 
 
 def call(command: int, attribute: bytes) -> int:
@@ -38,7 +37,7 @@ def call(command: int, attribute: bytes) -> int:
         OSError: with the kernel's errno.
     """
     buffer = ctypes.create_string_buffer(attribute, _ATTRIBUTE_BYTES)
-    result = _libc.syscall(_SYSCALLS[platform.machine()], command, buffer, _ATTRIBUTE_BYTES)
+    result = _libc.syscall(_SYSCALLS[os.uname().machine], command, buffer, _ATTRIBUTE_BYTES)
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -8,13 +8,12 @@ round and round.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from operator import attrgetter, is_
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
-from heaptop.capture import BufferInfo, ProcessCapture
+from heaptop.capture import NOTHING, BufferInfo, ProcessCapture
 from heaptop.scan._reader import LATER
 from heaptop.scan._scan import run_times
 from heaptop.scan.chunks import Chunks
@@ -41,15 +40,17 @@ class Rounds(NamedTuple):
 ROUNDS: Final = Rounds()
 
 
-@dataclass(slots=True)
 class _Known:
     """A process as it was when it was last looked at; `run_time_ns` was read before that. `held` is one descriptor of
     each buffer, None where it has a mapping alone.
     """
 
-    run_time_ns: int
-    capture: ProcessCapture | None
-    held: Refs = field(default_factory=dict)
+    __slots__ = ("capture", "held", "run_time_ns")
+
+    def __init__(self, run_time_ns: int, capture: ProcessCapture | None, held: Refs = NOTHING) -> None:
+        self.run_time_ns = run_time_ns
+        self.capture = capture
+        self.held = held
 
 
 class IncrementalScan:
