@@ -67,7 +67,7 @@ dist: $(VENV)/.ready-dev
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info heaptop.egg-info emulator/*.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache
-	rm -f emulator/heaptop_emulator/*.c emulator/heaptop_emulator/*.so heaptop/analysis/*.c heaptop/analysis/*.so heaptop/assemble/*.c heaptop/assemble/*.so heaptop/parse/*.c heaptop/parse/*.so heaptop/scan/*.c heaptop/scan/*.so heaptop/trace/supervise/*.c heaptop/trace/supervise/*.so
+	rm -f emulator/heaptop_emulator/*.c emulator/heaptop_emulator/*.so heaptop/*.c heaptop/*.so heaptop/analysis/*.c heaptop/analysis/*.so heaptop/assemble/*.c heaptop/assemble/*.so heaptop/parse/*.c heaptop/parse/*.so heaptop/scan/*.c heaptop/scan/*.so heaptop/trace/supervise/*.c heaptop/trace/supervise/*.so
 
 $(VENV)/.ready-run: $(INPUTS)
 	@tools/prepare.sh run

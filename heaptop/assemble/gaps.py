@@ -30,11 +30,13 @@ class Gaps:
         """One gap."""
         self._gaps.add(Gap(what, why, remedy))
 
-    def tally(self, what: str, noun: str, why: str, remedy: str = "", *, of: int | None = None) -> None:
-        """One more `noun` (of so many) that `what` is said of: a text with `{}` where `3 of 40 processes` goes."""
+    def tally(self, what: str, noun: str, why: str, remedy: str = "", *, of: int | None = None, count: int = 1) -> None:
+        """One more `noun` (of so many) that `what` is said of: a text with `{}` where `3 of 40 processes` goes. Of
+        several reasons the first one counts.
+        """
         key = what, noun, remedy, of
-        count, first = self._tallies.get(key, (0, why))
-        self._tallies[key] = count + 1, first
+        before, first = self._tallies.get(key, (0, why))
+        self._tallies[key] = before + count, first
 
     def result(self) -> tuple[Gap, ...]:
         """All of them, in an order that does not depend on that of the capture's files."""

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from heaptop.assemble.gaps import Gaps
+from heaptop.assemble.totals import Group
 from heaptop.capture import Capture
-from heaptop.model import Buffer, ExporterTotal, Heap, Source
+from heaptop.model import ExporterTotal, Heap, Source
 from heaptop.parse import dma_heap
 from heaptop.parse.bufinfo import Row
 from heaptop.units import text_of
@@ -99,28 +100,22 @@ def is_heap_like(exporter: str) -> bool:
     return exporter not in (HELPERS, V4_CMA) and (exporter in _HEAP_LIKE or exporter.startswith(_HEAP_LIKE_PREFIXES))
 
 
-def by_heap(buffers: Iterable[Buffer]) -> dict[str, list[Buffer]]:
-    """The buffers of each heap."""
-    found: dict[str, list[Buffer]] = {}
-    for buffer in buffers:
-        if buffer.heap is not None:
-            found.setdefault(buffer.heap, []).append(buffer)
-    return found
-
-
 def heaps(
     found: Sequence[Node],
     names: HeapNames,
     *,
-    buffers: Mapping[str, list[Buffer]],
+    groups: Iterable[Group],
     totals: Iterable[ExporterTotal],
     areas: Sequence[str],
     gaps: Gaps,
     sums: Mapping[str, int] | None = None,
 ) -> tuple[Heap, ...]:
-    """Every heap with what is known to be from it: `buffers` are by heap, `totals` by exporter. `sums` are bytes by
+    """Every heap with what is known to be from it: `groups` are all buffers, `totals` by exporter. `sums` are bytes by
     heap as a dump has them, for the heaps of which it lists no buffers.
     """
+    by_heap: dict[str | None, list[Group]] = {}
+    for group in groups:
+        by_heap.setdefault(group.heap, []).append(group)
     shared = _shared_exporter(names, {total.name for total in totals})
     if shared is not None and found:
         gaps.add("which heap a buffer is from", f"its exporter is {shared} whatever the heap", "see totals by exporter")
@@ -128,7 +123,7 @@ def heaps(
         _heap(
             node,
             exporter=names.exporter_of(node.name, shared),
-            mine=None if names.exporter_of(node.name, shared) == shared else buffers.get(node.name, []),
+            mine=None if names.exporter_of(node.name, shared) == shared else by_heap.get(node.name, []),
             area=_area(node.name, names, areas, gaps),
             sum_bytes=(sums or {}).get(node.name),
         )
@@ -143,14 +138,14 @@ def _shared_exporter(names: HeapNames, exporters: set[str | None]) -> str | None
     return V4_CMA if V4_CMA in exporters and len(names.v4_cma) > 1 else None
 
 
-def _heap(node: Node, exporter: str, mine: list[Buffer] | None, area: str | None, sum_bytes: int | None) -> Heap:
+def _heap(node: Node, exporter: str, mine: list[Group] | None, area: str | None, sum_bytes: int | None) -> Heap:
     if sum_bytes is not None and not mine:
         told = {"name": node.sources, "size_bytes": node.sources}
         return Heap(node.name, None, None, sum_bytes, area, provenance=MappingProxyType(told))
     told = {"name": node.sources, "exporter": (Source.DERIVED,)}
     if mine is not None:
         told["buffers"] = (Source.DERIVED,)
-        taken = {buffer.provenance["size_bytes"][0] for buffer in mine if buffer.told("size_bytes")}
+        taken = {group.provenance["size_bytes"][0] for group in mine if "size_bytes" in group.provenance}
         told["size_bytes"] = tuple(source for source in Source if source in taken) or (Source.DERIVED,)
     if area is not None:
         told["cma_area"] = (Source.DERIVED,)
@@ -161,8 +156,8 @@ def _heap(node: Node, exporter: str, mine: list[Buffer] | None, area: str | None
     return Heap(
         name=node.name,
         exporter=exporter,
-        buffers=None if mine is None else len(mine),
-        size_bytes=None if mine is None else sum(buffer.size_bytes or 0 for buffer in mine),
+        buffers=None if mine is None else sum(group.count for group in mine),
+        size_bytes=None if mine is None else sum(group.size_bytes for group in mine),
         cma_area=area,
         device=node.device,
         mode=node.mode,
@@ -188,13 +183,13 @@ def _area(heap: str, names: HeapNames, areas: Sequence[str], gaps: Gaps) -> str 
     return None
 
 
-def exporters(buffers: Iterable[Buffer], nameless_rows: Iterable[Row], names: HeapNames) -> tuple[ExporterTotal, ...]:
+def exporters(groups: Iterable[Group], nameless_rows: Iterable[Row], names: HeapNames) -> tuple[ExporterTotal, ...]:
     """Totals by exporter, by name, unknown last. `nameless_rows` are bufinfo's up to 5.2: buffers without identity."""
     totals: dict[str | None, tuple[int, int]] = {}
-    sizes = [(buffer.exporter, buffer.size_bytes or 0) for buffer in buffers]
-    sizes += [(None if row.exp_name is None else text_of(row.exp_name), row.size) for row in nameless_rows]
-    for name, size in sizes:
+    sums = [(group.exporter, group.count, group.size_bytes) for group in groups]
+    sums += [(None if row.exp_name is None else text_of(row.exp_name), 1, row.size) for row in nameless_rows]
+    for name, more, size in sums:
         count, total = totals.get(name, (0, 0))
-        totals[name] = count + 1, total + size
+        totals[name] = count + more, total + size
     order = sorted(totals, key=lambda name: (name is None, name or ""))
     return tuple(ExporterTotal(name, *totals[name], names.is_heap(name)) for name in order)

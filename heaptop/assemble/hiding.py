@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from operator import attrgetter
 from typing import Final
 
 from heaptop.capture import Capture, FdTable, ProcessCapture, Raw
+from heaptop.changes import changed_items
 from heaptop.errors import ParseError
 from heaptop.model import HidingKind, HidingPlace, ProcessId
 from heaptop.parse import comm, fdlink, io_uring_fdinfo, socket_fdinfo, stat
@@ -12,6 +14,7 @@ from heaptop.parse.fdlink import Kind
 from heaptop.pattern import pattern
 from heaptop.units import text_of
 
+_PID = attrgetter("pid")
 FOLDER: Final = "heaptop/hiding"
 _FILE: Final = pattern(FOLDER + r"/([0-9]{1,10})/fdinfo/([0-9]{1,10})")
 
@@ -20,7 +23,8 @@ class HidingReader:
     """Reads captures one after the other; a process that is the very same object as before is not read again."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[ProcessCapture, tuple[HidingPlace, ...]]] = {}
+        self._processes: tuple[ProcessCapture, ...] = ()
+        self._known: dict[int, tuple[HidingPlace, ...]] = {}
 
     def read(self, capture: Capture) -> tuple[HidingPlace, ...]:
         """All of them, by pid and descriptor. A recording of all fdinfo has them among the processes' own."""
@@ -31,13 +35,13 @@ class HidingReader:
                 pid, fd = int(match[1]), int(match[2])
                 files = {name: capture.files.get(f"{FOLDER}/{pid}/{name}") for name in ("comm", "stat")}
                 found.update(((pid, fd), place) for place in _places(pid, fd, raw, files))
-        before, self._known = self._known, {}
-        for process in capture.processes:
-            known = before.get(process.pid)
-            if known is None or known[0] is not process:
-                known = process, tuple(_of_process(process))
-            self._known[process.pid] = known
-            found |= {(process.pid, place.fd): place for place in known[1]}
+        for pid, _, now in changed_items(self._processes, capture.processes, _PID):
+            self._known.pop(pid, None)
+            if now is not None and (places := tuple(_of_process(now))):
+                self._known[pid] = places
+        self._processes = capture.processes
+        for pid, places in self._known.items():
+            found |= {(pid, place.fd): place for place in places}
         return tuple(found[key] for key in sorted(found))
 
 

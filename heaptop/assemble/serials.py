@@ -4,13 +4,16 @@ Sockets and pipes take theirs from a counter that buffers shared before. So wher
 all of theirs, or far below the newest of theirs, it has a counter of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 from heaptop.capture import Capture, ProcessCapture
+from heaptop.changes import changed_items
 from heaptop.model import Buffer
 from heaptop.pattern import pattern
 
+_PID = attrgetter("pid")
 _OTHER: Final = pattern(rb"(?:socket|pipe):\[([0-9]{1,15})\]")
 _EMULATED: Final = "-heaptop-emulated"
 _BPF: Final = "bpf/dmabuf_iter"
@@ -23,24 +26,26 @@ class InodeReader:
     """Reads captures one after the other; a process that is the very same object as before is not read again."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[ProcessCapture, tuple[int, ...]]] = {}
+        self._processes: tuple[ProcessCapture, ...] = ()
+        self._known: dict[int, tuple[int, ...]] = {}
 
-    def count(self, capture: Capture, buffers: Iterable[Buffer], kernel: str | None) -> bool | None:
-        """True where they count buffers; None where that is not known. The emulator's are those of a tmpfs."""
-        before, self._known = self._known, {}
-        for process in capture.processes:
-            known = before.get(process.pid)
-            if known is None or known[0] is not process:
-                known = process, _others(process)
-            self._known[process.pid] = known
+    def count(self, capture: Capture, buffers: Sequence[Buffer], kernel: str | None) -> bool | None:
+        """True where they count buffers; None where that is not known. The emulator's are those of a tmpfs. `buffers`
+        rise by inode.
+        """
+        for pid, _, now in changed_items(self._processes, capture.processes, _PID):
+            self._known.pop(pid, None)
+            if now is not None and (numbers := _others(now)):
+                self._known[pid] = numbers
+        self._processes = capture.processes
         if kernel is not None and kernel.endswith(_EMULATED):
             return None
         if isinstance(capture.files.get(_BPF), bytes):
             return True  # the iterator came later (6.16)
-        newest = max((buffer.inode for buffer in buffers), default=None)
-        others = {number for _, numbers in self._known.values() for number in numbers}
-        if newest is None or len(others) < OTHERS_MIN:
+        others = {number for numbers in self._known.values() for number in numbers}
+        if not buffers or len(others) < OTHERS_MIN:
             return None
+        newest = buffers[-1].inode
         return True if newest < min(others) or newest + FAR < max(others) else None
 
 

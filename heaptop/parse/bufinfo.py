@@ -18,9 +18,9 @@ is left. Only a fence line is short enough to stand in a name; names known from 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from heaptop.parse.text import error_at
 from heaptop.pattern import pattern
@@ -113,11 +113,18 @@ class _Columns(NamedTuple):
     extra_cells: int
 
 
+class Names(Protocol):
+    """Buffer names by inode, as other sources have them."""
+
+    def get(self, inode: int, /) -> bytes | None:
+        """The name of a buffer; None where it has none, or that is not known."""
+
+
 Known = dict[tuple["_Columns", bytes], tuple[bytes | None, "Row"]]
 """Rows by the heading and their own text, each with the name that was known of its buffer."""
 
 
-def parse(data: bytes, names: Mapping[int, bytes] = MappingProxyType({}), known: Known | None = None) -> Bufinfo:
+def parse(data: bytes, names: Names = MappingProxyType({}), known: Known | None = None) -> Bufinfo:
     """All buffers; a file that is cut gives those before the cut.
 
     `names` are buffer names by inode as other sources have them (fdinfo, fd links): with them a name with newlines is
@@ -151,7 +158,7 @@ def _rows(
     data: bytes,
     spans: Iterable[tuple[re.Match[bytes], int]],
     columns: _Columns,
-    names: Mapping[int, bytes],
+    names: Names,
     known: Known,
 ) -> list[Row]:
     found = []
@@ -181,7 +188,7 @@ def _columns(heading: bytes) -> _Columns:
     return _Columns(b"ino" in cells, named, len(cells) - cells.index(b"name") - 1 if named else 0)
 
 
-def _row(start: re.Match[bytes], block: bytes, columns: _Columns, names: Mapping[int, bytes]) -> Row:
+def _row(start: re.Match[bytes], block: bytes, columns: _Columns, names: Names) -> Row:
     first_cell, size, flags, mode, count = start.groups()
     cells = _CELLS.match(block)
     exp_name = first_cell if cells is None else cells[1]
@@ -225,9 +232,7 @@ def _without_end(lines: list[bytes]) -> tuple[bytes, None, tuple[bytes, ...]]:
     return lines[0], None, tuple(line for line in lines[1:] if line not in (b"", _SKIPPED))
 
 
-def _split_name(
-    text: bytes, columns: _Columns, ino: int | None, names: Mapping[int, bytes]
-) -> tuple[bytes | None, Sequence[bytes]]:
+def _split_name(text: bytes, columns: _Columns, ino: int | None, names: Names) -> tuple[bytes | None, Sequence[bytes]]:
     """The name, and what else stands before the attachments: fence lines and what is not known."""
     if ino is None:
         return None, text.split(b"\n")

@@ -1,0 +1,76 @@
+"""What is another object than before: by this each layer finds what it must look at again, and passes over the rest.
+
+What is handed over is never changed, and what did not change is handed over again as the very same object.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+from heaptop.compiled import compiled
+
+_compiled = compiled("heaptop._changes")
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+
+
+def changed_keys(before: Mapping[Key, object], now: Mapping[Key, object]) -> list[Key]:
+    """The keys whose value is another object, or which only one of the two has."""
+    if before is now:
+        return []
+    if _compiled is not None:
+        found: list[Key] = _compiled.changed_keys(_dict(before), _dict(now))
+        return found
+    other = object()
+    changed = [key for key, value in now.items() if before.get(key, other) is not value]
+    return changed + [key for key in before if key not in now]
+
+
+def _dict(mapping: Mapping[Key, Item]) -> dict[Key, Item]:
+    return mapping if isinstance(mapping, dict) else dict(mapping)
+
+
+def changed_items(
+    before: tuple[Item, ...], now: tuple[Item, ...], key: Callable[[Item], Key]
+) -> list[tuple[Key, Item | None, Item | None]]:
+    """What is not the very same object, as (key, before, now), by rising key; None where there is none. Both rise by
+    `key`.
+    """
+    if before is now:
+        return []
+    if _compiled is not None:
+        found: list[tuple[Key, Item | None, Item | None]] = _compiled.changed_items(before, now, key)
+        return found
+    old = {key(item): item for item in before}
+    new = {key(item): item for item in now}
+    keys: list[Any] = sorted({*old, *new})
+    return [(one, old.get(one), new.get(one)) for one in keys if old.get(one) is not new.get(one)]
+
+
+class Rows(Generic[Key, Item]):
+    """Items in the order of their keys, of which a few change at a time."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Key, Item] = {}
+        self._shown: tuple[Item, ...] | None = ()
+
+    def get(self, key: Key) -> Item | None:
+        """The item of that key."""
+        return self._by_key.get(key)
+
+    def put(self, key: Key, item: Item | None) -> None:
+        """Let this be the item of that key; None for none."""
+        if item is self._by_key.get(key):
+            return
+        self._shown = None
+        if item is None:
+            del self._by_key[key]
+        else:
+            self._by_key[key] = item
+
+    def all(self) -> tuple[Item, ...]:
+        """All of them: the very same object while nothing changes."""
+        if self._shown is None:
+            keys: list[Any] = sorted(self._by_key)
+            self._shown = tuple([self._by_key[key] for key in keys])
+        return self._shown
