@@ -8,6 +8,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Final, NoReturn
 
 from heaptop.cli import values
@@ -55,6 +56,8 @@ COMMON: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
     "interval": (("--interval",), {"metavar": "S", "type": values.interval, "help": "look again every S seconds"}),
 }
 
+_HELP: Final = ("-h", "--help")
+
 EPILOG: Final = (
     "Without a verb heaptop opens the app. Exit codes: 0 fine, 1 a check failed, 2 usage, 3 permission or kernel "
     "support missing, 4 bad recording, 130 interrupted. `heaptop VERB --help` tells the options of a verb."
@@ -66,7 +69,14 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **arguments)
+        # Every argument is tried out on a formatter as it is added. One that asks for the terminal's width loads
+        # shutil, which takes longer than to read the command line: only help needs that.
+        self.formatter_class = partial(argparse.HelpFormatter, width=80)
         self._negative_number_matcher = re.compile(r"^-[0-9.]")
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(printable(message.removeprefix("argument ")), remedy=f"see {self.prog} --help")
@@ -93,15 +103,15 @@ class _Version(argparse.Action):
 
 
 def build(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser of the whole command line. Verbs know their arguments: all, or `only` that one ("": none)."""
+    """The whole command line's parser. All verbs know their arguments, or none ("") do, or only that one is there."""
     parser = _Parser(prog="heaptop", description="Inspect and debug Linux DMA-BUF heaps.", epilog=EPILOG)
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     parser.add_argument("--profile-self", action="store_true", help="say at the end where heaptop's own time went")
     _add_common(parser, tuple(COMMON))
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=_Parser)
-    for verb in VERBS:
+    for verb in (verb_named(only),) if only else VERBS:
         child = verbs.add_parser(verb.name, help=verb.help, description=verb.help[0].upper() + verb.help[1:] + ".")
-        if only in (None, verb.name):
+        if only != "":
             arguments = getattr(verb.load(), "arguments", None)
             if arguments is not None:
                 arguments(child)
@@ -149,12 +159,12 @@ def _joined(arguments: Iterable[str], taking_value: frozenset[str]) -> Iterator[
 
 
 def _verb_of(words: list[str]) -> str:
-    """The first word that is neither an option nor an option's value; empty where it is no verb."""
+    """The first word that is neither an option nor an option's value; empty where it is no verb, or after --help."""
     taking_value = {flag for flags, arguments in COMMON.values() if "action" not in arguments for flag in flags}
     taking_value |= set(COMMON["source"][0])
     before = ["", *words]
-    plain = (word for last, word in zip(before, words, strict=False) if last not in taking_value and word[:1] != "-")
-    word = next(plain, "")
+    bare = (word for last, word in zip(before, words, strict=False) if last not in taking_value)
+    word = next((word for word in bare if word[:1] != "-" or word in _HELP), "")
     return word if any(verb.name == word for verb in VERBS) else ""
 
 
@@ -193,7 +203,7 @@ def parse(arguments: list[str]) -> Options:
         if common not in verb.common:
             raise UsageError(
                 f"{COMMON[common][0][-1]} says nothing to {verb.name or verb.help}",
-                remedy=f"see heaptop {verb.name} --help",
+                remedy="see " + " ".join(filter(None, ("heaptop", verb.name, "--help"))),
             )
     if options.source is not None:
         options.off = switched_off(options.source)
