@@ -68,10 +68,10 @@ class _Parser(argparse.ArgumentParser):
     """An ArgumentParser whose complaints are `UsageError`s, and to which `-5` and `-4K` are values, never options."""
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **arguments)
         # Every argument is tried out on a formatter as it is added. One that asks for the terminal's width loads
         # shutil, which takes longer than to read the command line: only help needs that.
-        self.formatter_class = partial(argparse.HelpFormatter, width=80)
+        formatter = partial(argparse.HelpFormatter, width=80)
+        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, formatter_class=formatter, **arguments)
         self._negative_number_matcher = re.compile(r"^-[0-9.]")
 
     def format_help(self) -> str:
