@@ -142,7 +142,8 @@ def build(inode, parts, twin):
                | (map_name is not None) << 4 | (file_count is not None) << 5 | (hidden is not None) << 6
                | (heap is not None) << 7 | (runs is not None) << 8 | (origin is not None) << 9)
     if listed is not None:
-        tellers |= 1 << 10 | (listed.file_count is not None) << 11 | listed.is_pinned << 12 | (listed.name is None) << 13
+        tellers |= (1 << 10 | (listed.file_count is not None) << 11 | listed.is_pinned << 12
+                    | (listed.name is None) << 13)
     if row is not None:
         tellers |= (1 << 14 | (row.file_count >= 0) << 15 | (row.exp_name is not None) << 16
                     | (row.attachments is not None) << 17 | (row.fences is not None) << 18)
