@@ -58,12 +58,12 @@ class Chunks:
         self._patience: Patience[_Looking | Details | Infos, None] = Patience(
             lambda work: work.run(), timeout_s, self._steps
         )
-        self._stuck: dict[int, _Looking] = {}
+        self._stuck: dict[int, _Looking | Details] = {}
 
     @property
     def stuck(self) -> frozenset[int]:
         """Processes in which a look still hangs: they are left alone."""
-        self._stuck = {pid: looking for pid, looking in self._stuck.items() if not looking.is_over}
+        self._stuck = {pid: work for pid, work in self._stuck.items() if not _is_over(work)}
         return frozenset(self._stuck)
 
     def each(self, pids: Sequence[int], *, complete: bool, hurried: bool = False) -> Iterator[Found]:
@@ -90,7 +90,9 @@ class Chunks:
         silent_ones: dict[int, Mapping[str, Raw]] = {}
         while not self._is_done(details := Details(self._scan.root, waiting)):
             told_nothing = ReadError("read", errno.ETIMEDOUT)
-            silent_ones[waiting[details.index]] = dict.fromkeys(DETAIL_NAMES, told_nothing)
+            hanging = waiting[details.index]
+            self._stuck[hanging] = details
+            silent_ones[hanging] = dict.fromkeys(DETAIL_NAMES, told_nothing)
             waiting = [pid for pid in waiting if pid not in silent_ones]
         found = (_texts(texts.items()) for texts in details.found())
         return dict(zip(waiting, found, strict=True)) | silent_ones
@@ -115,6 +117,10 @@ class Chunks:
 
     def _steps(self) -> int:
         return 0 if self._at_work is None else self._at_work.steps
+
+
+def _is_over(work: "_Looking | Details") -> bool:
+    return work.is_over if isinstance(work, _Looking) else work.index == work.count
 
 
 class _Looking:

@@ -1,0 +1,49 @@
+"""The whole program on some processes, whose memfds named `dmabuf-…` stand for buffers: `python -m tests.scan.whole
+PID,PID… ARGUMENT…` (a `-` for all processes).
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent.parent
+TIMEOUT_S = 0.25
+"""Rather than two seconds, so that tests are quick."""
+
+
+def command(pids: Iterable[int] | None, *arguments: str) -> list[str]:
+    """How to start it."""
+    chosen = "-" if pids is None else ",".join(map(str, pids))
+    return [sys.executable, "-m", __name__, chosen, *arguments]
+
+
+def told(pids: Iterable[int] | None, *arguments: str) -> Any:
+    """What it prints as JSON; None for all processes."""
+    words = command(pids, *arguments, "--json", "-b", "kernel")
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+    return json.loads(done.stdout)
+
+
+def main(chosen: str, arguments: list[str]) -> int:
+    """Run heaptop with these arguments."""
+    from heaptop.backend import select
+    from heaptop.backend.kernel import KernelBackend
+    from heaptop.cli.main import main as run
+    from heaptop.scan.chunks import Chunks
+    from heaptop.scan.incremental import IncrementalScan
+    from heaptop.scan.proc import ProcScan
+    from tests.scan.churn import PREFIX
+
+    scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
+    chunks = Chunks(scan, TIMEOUT_S, prefixes=(PREFIX,), stand_ins=True)
+    pids = scan.pids if chosen == "-" else lambda: [int(pid) for pid in chosen.split(",")]
+    backend = KernelBackend(timeout_s=TIMEOUT_S, holders=IncrementalScan(chunks, pids))
+    select._kernel = lambda _root, _off: backend  # type: ignore[assignment]
+    return run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
