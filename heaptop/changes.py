@@ -4,6 +4,7 @@ What is handed over is never changed, and what did not change is handed over aga
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from heaptop.compiled import compiled
@@ -73,4 +74,33 @@ class Rows(Generic[Key, Item]):
         if self._shown is None:
             keys: list[Any] = sorted(self._by_key)
             self._shown = tuple([self._by_key[key] for key in keys])
+        return self._shown
+
+
+class Kept(Generic[Key, Item]):
+    """A mapping that is handed over as it is at the moment, and of which a few values change at a time."""
+
+    def __init__(self) -> None:
+        self._now: dict[Key, Item] = {}
+        self._shown: Mapping[Key, Item] | None = None
+
+    def get(self, key: Key) -> Item | None:
+        """The value of that key."""
+        return self._now.get(key)
+
+    def put(self, key: Key, value: Item | None) -> None:
+        """Let this be the value of that key; None for none."""
+        if value is None:
+            if self._now.pop(key, None) is None:
+                return
+        elif self._now.get(key) == value:
+            return
+        else:
+            self._now[key] = value
+        self._shown = None
+
+    def all(self) -> Mapping[Key, Item]:
+        """All of them: the very same object while nothing changes."""
+        if self._shown is None:
+            self._shown = MappingProxyType(dict(self._now))
         return self._shown

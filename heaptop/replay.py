@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
+from heaptop.analysis.trends import TREND_POINTS
 from heaptop.backend.base import Recorded
-from heaptop.session import TREND_POINTS, Session, Update
+from heaptop.session import Session, Update
 
 
 class ReplaySession(Session):
@@ -39,4 +39,4 @@ class ReplaySession(Session):
             self._shown = step
             update = self.refresh()
             # Growth is judged now and then only; after a jump that would be of some moment on the way.
-            yield replace(update, growth=self.growth()) if step == index > first else update
+            yield update._replace(growth=self.growth()) if step == index > first else update

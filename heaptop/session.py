@@ -5,38 +5,29 @@ short trends and the mark; it draws and prints nothing.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import Final, Generic, TypeVar
+from typing import Final, NamedTuple
 
-from heaptop.analysis.diff import Delta, diff, other_boot
+from heaptop.analysis.diff import Delta, Since, diff, other_boot
 from heaptop.analysis.growth_watch import GrowthWatch
-from heaptop.analysis.orphans import LetGo, has_hidden
+from heaptop.analysis.history import History, Memory
+from heaptop.analysis.orphans import LetGo
 from heaptop.analysis.places import Places
 from heaptop.analysis.serials import Serials
 from heaptop.analysis.suspects import NO_GROWTH, Growth
 from heaptop.assemble import Assembler
 from heaptop.assemble.gaps import REFUSED
 from heaptop.backend.base import Backend, FdAt, MapAt, Searching, Timeline, Way
-from heaptop.capture import Capture
+from heaptop.capture import NOTHING, Capture
 from heaptop.errors import UsageError
-from heaptop.model import Buffer, Event, Gap, ProcessId, Snapshot
+from heaptop.model import Buffer, Event, Gap, Snapshot
 from heaptop.pattern import pattern
 
 _COUNT: Final = pattern(r"\d+( of \d+)? \w+")
 """Of how many processes a gap is, which changes from look to look."""
 
-TREND_POINTS: Final = 60
-"""How many refreshes a trend goes back."""
 
-GONE_REFRESHES: Final = 3
-"""For how many refreshes a buffer that is gone is still told of."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What one refresh cost: wall time of capture and assembly, and own CPU use since the last one (0..1+)."""
 
     capture_s: float
@@ -44,8 +35,7 @@ class Cost:
     cpu_share: float
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(NamedTuple):
     """A moment the user set to compare with."""
 
     label: str
@@ -53,29 +43,7 @@ class Mark:
     set_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """What was seen over the life of a session. Times are seconds since the epoch, trends oldest first, bounded.
-
-    `first_seen` by inode (for buffers alive now), `gone` inodes with the time they were first missed (kept for three
-    refreshes), `last_holders` by inode: comms of those who held it when it was last held, `growth_bytes` RSS now less
-    RSS when the process was first seen. `let_go` by inode: of buffers alive that nobody is seen to hold any more, who
-    did last and until when. A process is forgotten once it has held nothing for a whole trend.
-    """
-
-    first_seen: Mapping[int, float]
-    gone: Mapping[int, float]
-    last_holders: Mapping[int, tuple[str, ...]]
-    growth_bytes: Mapping[ProcessId, int]
-    heap_trend_bytes: Mapping[str, tuple[int, ...]]
-    process_trend_bytes: Mapping[ProcessId, tuple[int, ...]]
-    total_trend_bytes: tuple[int, ...]
-    exporter_trend_bytes: Mapping[str | None, tuple[int, ...]] = field(default_factory=dict)
-    let_go: Mapping[int, LetGo] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """One refresh: the snapshot, what changed since the one before and since the mark, and what it cost.
 
     `lost` is what was readable at the first look and is refused at this one: a capability that was dropped. `growth`
@@ -115,7 +83,7 @@ class Session:
         self._cpu_s = cpu_clock()
         self._wall_s = timer()
         self._assembler = Assembler()
-        self._memory = _Memory()
+        self._memory: Memory | None = None
         self._serials: Serials | None = None
         self._growing = GrowthWatch(monotonic, is_timeline=isinstance(backend, Timeline))
         self._places = Places()
@@ -123,6 +91,7 @@ class Session:
         self._marks = 0
         self._snapshot: Snapshot | None = None
         self._mark: Mark | None = None
+        self._since: Since | None = None
         self._refused_at_first: frozenset[str] = frozenset()
         self.observer: Callable[[Capture, Update], None] | None = None
         """Is shown each capture and what came of it: who records."""
@@ -153,23 +122,23 @@ class Session:
         # Nothing is new at the first look: there is nothing to compare with.
         delta = diff(before or snapshot, snapshot)
         now = self._now(snapshot)
-        if before is None or other_boot(before, snapshot):
-            self._memory = _Memory()
-            self._memory.begin(snapshot, now, self.known_before())
+        memory = self._memory
+        if memory is None or before is None or other_boot(before, snapshot):
+            memory = self._memory = Memory(snapshot, now, self.known_before())
             self._growing.begin(snapshot, now)
             self._serials = Serials(snapshot)
         else:
-            self._memory.follow(snapshot, delta, now)
+            memory.follow(snapshot, delta, now)
             self._growing.follow(snapshot, delta, now)
             if self._serials is not None:
                 self._serials.follow(snapshot)
         if isinstance(self._backend, Searching):
-            self._backend.search(wanted=has_hidden(snapshot.buffers))
+            self._backend.search(wanted=memory.has_hidden)
         update = Update(
             snapshot=snapshot,
             delta=delta,
-            since_mark=None if self._mark is None else diff(self._mark.snapshot, snapshot),
-            history=self._memory.history(),
+            since_mark=None if self._since is None else self._since.follow(snapshot),
+            history=memory.history(),
             cost=Cost(captured - began, assembled - captured, self._cpu_share()),
             number=self._number,
             lost=self._lost(snapshot),
@@ -187,7 +156,7 @@ class Session:
     @property
     def let_go(self) -> Mapping[int, LetGo]:
         """Of buffers alive that nobody is seen to hold any more: who did last, and until when."""
-        return self._memory.let_go
+        return NOTHING if self._memory is None else self._memory.let_go
 
     def growth(self) -> Growth:
         """The judgement of all classes, as of the newest look."""
@@ -224,11 +193,12 @@ class Session:
             label = _label(self._marks)
             self._marks += 1
         self._mark = Mark(label, self._snapshot, self._now(self._snapshot))
+        self._since = Since(self._snapshot)
         return self._mark
 
     def clear_mark(self) -> None:
         """Forget the mark."""
-        self._mark = None
+        self._mark = self._since = None
 
     def _now(self, snapshot: Snapshot) -> float:
         return self._clock() if snapshot.captured_at is None else snapshot.captured_at
@@ -247,116 +217,6 @@ def _label(number: int) -> str:
         label = chr(ord("A") + number % 26) + label
         number = number // 26 - 1
     return label
-
-
-Name = TypeVar("Name")
-
-
-class _Trends(Generic[Name]):
-    """The last `TREND_POINTS` sizes of each name. One that is absent has 0, and is forgotten once all are."""
-
-    def __init__(self) -> None:
-        self._points: dict[Name, deque[int]] = {}
-
-    def add(self, sizes: Iterable[tuple[Name, int]]) -> None:
-        now = dict(sizes)
-        for name in now.keys() - self._points.keys():
-            self._points[name] = deque(maxlen=TREND_POINTS)
-        for name, points in list(self._points.items()):
-            points.append(now.get(name, 0))
-            if name not in now and not any(points):
-                del self._points[name]
-
-    def __contains__(self, name: Name) -> bool:
-        return name in self._points
-
-    def values(self) -> dict[Name, tuple[int, ...]]:
-        return {name: tuple(points) for name, points in self._points.items()}
-
-
-@dataclass(slots=True)
-class _Gone:
-    """A buffer that was missed: if a later capture has it after all (captures are not atomic), it is no new one."""
-
-    missed_at: float
-    first_seen: float
-    refreshes: int = 0
-
-
-class _Memory:
-    """What a session remembers of one boot. Costs what changed, plus one copy of each mapping per refresh: a `History`
-    that was handed over never changes.
-    """
-
-    def __init__(self) -> None:
-        self._first_seen: dict[int, float] = {}
-        self._gone: dict[int, _Gone] = {}
-        self._last_holders: dict[int, tuple[str, ...]] = {}
-        self.let_go: dict[int, LetGo] = {}
-        self._base_bytes: dict[ProcessId, int] = {}
-        self._growth: dict[ProcessId, int] = {}
-        self._heaps: _Trends[str] = _Trends()
-        self._exporters: _Trends[str | None] = _Trends()
-        self._processes: _Trends[ProcessId] = _Trends()
-        self._total: deque[int] = deque(maxlen=TREND_POINTS)
-
-    def begin(self, snapshot: Snapshot, now: float, known: Mapping[int, float]) -> None:
-        """The first look at this boot; `known` is when buffers were first seen before it."""
-        self._first_seen = {buffer.inode: known.get(buffer.inode, now) for buffer in snapshot.buffers}
-        self._note_holders(snapshot.buffers)
-        self._note_sizes(snapshot)
-
-    def follow(self, snapshot: Snapshot, delta: Delta, now: float) -> None:
-        """Every later look."""
-        for inode, gone in list(self._gone.items()):
-            gone.refreshes += 1
-            if gone.refreshes >= GONE_REFRESHES:
-                del self._gone[inode]
-                self._last_holders.pop(inode, None)
-                self.let_go.pop(inode, None)
-        for buffer in delta.gone:
-            self._gone[buffer.inode] = _Gone(now, self._first_seen.pop(buffer.inode, now))
-        for old, buffer in delta.changed:
-            if old.holders and not buffer.holders:
-                self.let_go[buffer.inode] = LetGo(tuple((one.process, one.comm) for one in old.holders), now)
-            elif buffer.holders:
-                self.let_go.pop(buffer.inode, None)
-        for buffer in delta.new:
-            back = self._gone.pop(buffer.inode, None)
-            self._first_seen[buffer.inode] = now if back is None else back.first_seen
-        self._note_holders(chain(delta.new, (buffer for _, buffer in delta.changed)))
-        self._note_sizes(snapshot)
-
-    def history(self) -> History:
-        """A copy of it all."""
-        return History(
-            first_seen=dict(self._first_seen),
-            gone={inode: gone.missed_at for inode, gone in self._gone.items()},
-            last_holders=dict(self._last_holders),
-            growth_bytes=self._growth,
-            heap_trend_bytes=self._heaps.values(),
-            process_trend_bytes=self._processes.values(),
-            total_trend_bytes=tuple(self._total),
-            exporter_trend_bytes=self._exporters.values(),
-            let_go=dict(self.let_go),
-        )
-
-    def _note_holders(self, buffers: Iterable[Buffer]) -> None:
-        for buffer in buffers:
-            if buffer.holders:
-                self._last_holders[buffer.inode] = tuple(holder.comm for holder in buffer.holders)
-
-    def _note_sizes(self, snapshot: Snapshot) -> None:
-        rss = {process.id: process.rss_bytes for process in snapshot.processes}
-        self._processes.add(rss.items())
-        bases = self._base_bytes
-        self._base_bytes = {process: size for process, size in bases.items() if process in self._processes}
-        for process, size in rss.items():
-            self._base_bytes.setdefault(process, size)
-        self._growth = {process: size - self._base_bytes[process] for process, size in rss.items()}
-        self._heaps.add((heap.name, heap.size_bytes) for heap in snapshot.heaps if heap.size_bytes is not None)
-        self._exporters.add((total.name, total.size_bytes) for total in snapshot.exporters)
-        self._total.append(snapshot.size_bytes)
 
 
 def ways_to(buffer: Buffer) -> tuple[Way, ...]:

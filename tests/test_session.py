@@ -3,14 +3,20 @@
 import errno
 import time
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from heaptop.analysis.diff import diff
+from heaptop.analysis.history import GONE_REFRESHES
+from heaptop.analysis.trends import TREND_POINTS
 from heaptop.backend.base import Backend
 from heaptop.capture import Capture, FdTable, ProcessCapture, ReadError
 from heaptop.errors import SourceError, UsageError
 from heaptop.model import ProcessId
-from heaptop.session import GONE_REFRESHES, TREND_POINTS, Session
+from heaptop.session import Session
 from tests.assemble.captures import capture, fdinfo, link, process, stat_of
 
 DEV_LS = b"/dev/dma_heap:\ntotal 0\ncrw------- 1 0 0 254, 0 Nov 22 22:45 system\n"
@@ -287,3 +293,29 @@ def test_hiding_places_are_searched_while_something_is_hidden_and_who_let_go_is_
     assert [(one.pid, comm) for one, comm in run.let_go[5].holders] == [(812, "app")]
     run.refresh()
     assert backend.asked == [False, True, False]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.dictionaries(st.integers(1, 3), st.sets(st.integers(1, 9), max_size=4)), min_size=2, max_size=9))
+def test_what_was_handed_over_stays_as_it_was(looks: list[dict[int, set[int]]]) -> None:
+    """And says what a session says that knows only the last two looks."""
+    captures = [
+        at(number, *(holding(pid, dict.fromkeys(sorted(held), 4096 * pid)) for pid, held in sorted(look.items())))
+        for number, look in enumerate(looks)
+    ]
+    run = session(*captures)
+    first = run.refresh()
+    mark = run.set_mark()
+    given_out = [first, *(run.refresh() for _ in captures[1:])]
+    then = [repr(update) for update in given_out]
+    for before, update in pairwise(given_out):
+        assert update.delta == diff(before.snapshot, update.snapshot)
+        assert update.since_mark == diff(mark.snapshot, update.snapshot)
+        assert update.history.total_trend_bytes[-1] == update.snapshot.size_bytes
+        assert update.history.first_seen.keys() == {buffer.inode for buffer in update.snapshot.buffers}
+        assert update.history.growth_bytes.keys() == {process.id for process in update.snapshot.processes}
+        for one in update.snapshot.processes:
+            assert update.history.process_trend_bytes[one.id][-1] == one.rss_bytes
+    for _ in range(3):
+        run.refresh()
+    assert [repr(update) for update in given_out] == then

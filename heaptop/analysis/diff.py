@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
+from heaptop.changes import Rows, changed_items
 from heaptop.model import Buffer, Snapshot
 
 _INODE = attrgetter("inode")
@@ -31,17 +32,51 @@ def diff(before: Snapshot, now: Snapshot) -> Delta:
         return _delta(now.buffers, before.buffers, ())
     if before.buffers is now.buffers:
         return Delta((), (), (), 0, 0)
-    old = dict(zip(map(_INODE, before.buffers), before.buffers, strict=True))
-    # A live session hands over the very same object for a buffer that did not change: most end at this test.
-    touched = [buffer for buffer in now.buffers if old.get(buffer.inode) is not buffer]
-    new = tuple(buffer for buffer in touched if buffer.inode not in old)
-    pairs = ((old[buffer.inode], buffer) for buffer in touched if buffer.inode in old)
-    changed = tuple(pair for pair in pairs if is_changed(*pair))
-    gone: tuple[Buffer, ...] = ()
-    if len(before.buffers) + len(new) != len(now.buffers):
-        missing = old.keys() - set(map(_INODE, now.buffers))
-        gone = tuple(old[inode] for inode in sorted(missing))
-    return _delta(new, gone, changed)
+    new: list[Buffer] = []
+    gone: list[Buffer] = []
+    changed: list[tuple[Buffer, Buffer]] = []
+    # A live session hands over the very same object for a buffer that did not change: most are passed over.
+    for _, old, buffer in changed_items(before.buffers, now.buffers, _INODE):
+        if old is not None and buffer is not None:
+            if is_changed(old, buffer):
+                changed.append((old, buffer))
+        elif buffer is not None:
+            new.append(buffer)
+        elif old is not None:
+            gone.append(old)
+    return _delta(tuple(new), tuple(gone), tuple(changed))
+
+
+class Since:
+    """What changed since one snapshot, kept up to date from look to look."""
+
+    def __init__(self, start: Snapshot) -> None:
+        self.start = start
+        self._before = dict(zip(map(_INODE, start.buffers), start.buffers, strict=True))
+        self._buffers = start.buffers
+        self._new: Rows[int, Buffer] = Rows()
+        self._gone: Rows[int, Buffer] = Rows()
+        self._changed: Rows[int, tuple[Buffer, Buffer]] = Rows()
+        self._size_bytes = 0
+        self._delta = Delta((), (), (), 0, 0)
+
+    def follow(self, now: Snapshot) -> Delta:
+        """The same as `diff` of the first and this one."""
+        if other_boot(self.start, now):
+            return diff(self.start, now)
+        touched = changed_items(self._buffers, now.buffers, _INODE)
+        for inode, one, buffer in touched:
+            old = self._before.get(inode)
+            pair = None if old is None or buffer is None else (old, buffer)
+            self._new.put(inode, buffer if old is None else None)
+            self._gone.put(inode, old if buffer is None else None)
+            self._changed.put(inode, pair if pair is not None and is_changed(*pair) else None)
+            self._size_bytes += ((buffer and buffer.size_bytes) or 0) - ((one and one.size_bytes) or 0)
+        self._buffers = now.buffers
+        if touched:
+            new, gone = self._new.all(), self._gone.all()
+            self._delta = Delta(new, gone, self._changed.all(), self._size_bytes, len(new) - len(gone))
+        return self._delta
 
 
 def other_boot(before: Snapshot, now: Snapshot) -> bool:

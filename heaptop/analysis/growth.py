@@ -43,15 +43,16 @@ class Record:
 
 
 class ClassStory:
-    """One class: its buffers alive by inode, how many there were over time, and how old they got."""
+    """One class: its buffers alive by inode, their names, how many there were over time, and how old they got."""
 
-    __slots__ = ("alive", "count_born", "key", "levels", "lifetimes", "oldest")
+    __slots__ = ("alive", "count_born", "key", "levels", "lifetimes", "names", "oldest")
 
     def __init__(self, key: BufferClass, began: float) -> None:
         self.key = key
         self.alive: dict[int, Record] = {}
         self.count_born = 0
-        self.levels = Levels(began, 0)
+        self.names: Counter[str | None] = Counter()
+        self.levels = Levels((began,), (0,))
         self.lifetimes: deque[float] = deque(maxlen=LIFETIMES_MAX)
         self.oldest: list[float] = []
 
@@ -67,11 +68,35 @@ class ClassStory:
         """One more buffer, or one that was in another class."""
         self.alive[record.buffer.inode] = record
         self.count_born += record.born is not None
+        self._name(record.buffer, 1)
 
     def remove(self, record: Record) -> None:
         """One less."""
         if self.alive.pop(record.buffer.inode, None) is not None:
             self.count_born -= record.born is not None
+            self._name(record.buffer, -1)
+
+    def change(self, record: Record, buffer: Buffer) -> None:
+        """One is otherwise now, but still of this class."""
+        self._name(record.buffer, -1)
+        record.buffer = buffer
+        self._name(buffer, 1)
+
+    def _name(self, buffer: Buffer, count: int) -> None:
+        name = buffer.name or None
+        self.names[name] += count
+        if not self.names[name]:
+            del self.names[name]
+
+    @property
+    def is_lively(self) -> bool:
+        """Whether any was born, or died, since the first look."""
+        return bool(self.count_born or self.lifetimes)
+
+    @property
+    def size_bytes(self) -> int:
+        """All of those alive."""
+        return (self.key.size_bytes or 0) * len(self.alive)
 
     def births(self) -> list[float]:
         """When those alive were born, rising; without those that were there at the first look."""
@@ -81,7 +106,8 @@ class ClassStory:
 class Tracker:
     """Fed with every look of one boot. A look costs what it changed.
 
-    Times are seconds that only rise (`Clockwork` makes them so of any clock).
+    Times are seconds that only rise (`Clockwork` makes them so of any clock). `lively` are the classes of which a
+    buffer was born or died; `changes` grows with each look at which a class changed.
     """
 
     def __init__(self, buffers: Iterable[Buffer], at: float) -> None:
@@ -89,6 +115,8 @@ class Tracker:
         self.began = self.now = at
         self.looks = 1
         self.stories: dict[BufferClass, ClassStory] = {}
+        self.lively: dict[BufferClass, ClassStory] = {}
+        self.changes = 0
         self._records: dict[int, Record] = {}
         self._missing: dict[int, Record] = {}
         self._held: Counter[ProcessId] = Counter()
@@ -118,7 +146,7 @@ class Tracker:
             self._change(buffer, touched)
         for buffer in delta.new:
             self._find(buffer, touched)
-        self._bury()
+        self._bury(touched)
         self._note(touched)
         self._forget()
 
@@ -151,7 +179,7 @@ class Tracker:
         for holder in record.buffer.holders:
             self._held[holder.process] += 1
             if self._ended and holder.process in self._ended:
-                self._it_lives(holder.process)
+                self._it_lives(holder.process, touched)
 
     def _leave(self, record: Record, touched: set[BufferClass]) -> None:
         del self._records[record.buffer.inode]
@@ -179,7 +207,9 @@ class Tracker:
             record.buffer, record.key = buffer, class_of(buffer)
             self._enter(record, touched)
         else:
-            record.buffer = buffer
+            if record.buffer.name != buffer.name:
+                touched.add(record.key)
+            self.stories[record.key].change(record, buffer)
 
     def _find(self, buffer: Buffer, touched: set[BufferClass]) -> None:
         """A new one, or one that was only missed."""
@@ -189,7 +219,7 @@ class Tracker:
         record.buffer, record.key = buffer, class_of(buffer)
         self._enter(record, touched)
 
-    def _bury(self) -> None:
+    def _bury(self, touched: set[BufferClass]) -> None:
         """Those missed for long enough have died, at the age they were first missed at.
 
         What goes with all its holders' other buffers may have ended with the process, and tells no age until that
@@ -207,24 +237,32 @@ class Tracker:
                     self._ended.setdefault(holders[0], []).append((record.key, age))
             else:
                 self._story(record.key).bury(age)
+                touched.add(record.key)
 
-    def _it_lives(self, process: ProcessId) -> None:
+    def _it_lives(self, process: ProcessId, touched: set[BufferClass]) -> None:
         for key, age in self._ended.pop(process):
             self._story(key).bury(age)
+            touched.add(key)
 
-    def _note(self, touched: Iterable[BufferClass]) -> None:
+    def _note(self, touched: set[BufferClass]) -> None:
+        self.changes += len(touched)
         for key in touched:
             story = self.stories[key]
-            story.levels.note(self.now, len(story.alive))
+            story.levels = story.levels.noted(self.now, len(story.alive))
             self._dead.pop(key, None)
             if not story.alive:
                 self._dead[key] = None
+            if story.is_lively:
+                self.lively[key] = story
+            else:
+                self.lively.pop(key, None)
 
     def _forget(self) -> None:
         """The classes that died out first."""
         while len(self._dead) > CLASSES_MAX:
             key = next(iter(self._dead))
             del self._dead[key], self.stories[key]
+            self.lively.pop(key, None)
             relatives = self._families[key.exporter, key.name]
             del relatives[key]
             if not relatives:

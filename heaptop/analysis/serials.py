@@ -39,4 +39,4 @@ def allocated_between(before: Snapshot, now: Snapshot) -> int | None:
 
 
 def _newest(snapshot: Snapshot) -> int | None:
-    return max((buffer.inode for buffer in snapshot.buffers), default=None)
+    return snapshot.buffers[-1].inode if snapshot.buffers else None

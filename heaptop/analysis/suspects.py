@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import nsmallest
 from typing import Final, NamedTuple
 
-from heaptop.analysis import levels as leveled
 from heaptop.analysis.classes import BufferClass, class_of, rank, shown_name
 from heaptop.analysis.growth import ClassStory, Record, Tracker
+from heaptop.analysis.levels import Levels, summed
 from heaptop.analysis.pace import BIRTHS_MIN, SUSPECT, Pace, Story, judge
 from heaptop.model import Buffer, ProcessId
 
@@ -70,8 +72,8 @@ class Evidence:
 class Verdict:
     """One class, or several alike where only together they grow: `various` are the fields that differ then.
 
-    `trend` are the numbers of buffers over the whole time, as floors, oldest first; `count` holds since `since`.
-    `size_bytes` are all buffers'. Growth is in buffers and bytes per minute.
+    `count` holds since `since`, `levels` tell of before, `size_bytes` are all buffers'. Growth is in buffers and bytes
+    per minute.
     """
 
     kind: Kind
@@ -81,7 +83,7 @@ class Verdict:
     count: int
     size_bytes: int
     since: float
-    trend: tuple[int, ...]
+    levels: tuple[Levels, ...]
     confidence: float = 0.0
     growth_per_minute: float = 0.0
     growth_bytes_per_minute: float = 0.0
@@ -107,6 +109,10 @@ class Growth:
         """Those that grow for certain enough."""
         return tuple(verdict for verdict in self.verdicts if verdict.kind is Kind.SUSPECT)
 
+    def trend(self, verdict: Verdict) -> tuple[int, ...]:
+        """The numbers of its buffers over the whole time, as floors, oldest first."""
+        return _trend(verdict.levels, self.began, self.now, self.looks)
+
 
 NO_GROWTH: Final = Growth((), 0.0, 0.0, 0)
 
@@ -130,26 +136,86 @@ _VARIOUS: Final = (("holder",), ("size",), ("name",), ("size", "holder"), ("size
 
 
 def growth_of(tracker: Tracker) -> Growth:
-    """The verdicts after the newest look. Costs what there are classes with young buffers."""
-    judged: dict[BufferClass, Verdict] = {}
-    for story in tracker.stories.values():
-        if story.count_born >= BIRTHS_MIN and (verdict := _judged(tracker, (story,), story.key, ())) is not None:
-            judged[story.key] = verdict
-    together: list[Verdict] = []
-    explained = {key for key, verdict in judged.items() if verdict.confidence >= STRONG}
-    for various in _VARIOUS:
-        for stories in _groups(tracker.stories.values(), explained, various):
-            verdict = _judged(tracker, stories, _common(stories, various), various)
-            by_itself = max((judged[story.key].confidence for story in stories if story.key in judged), default=0.0)
-            needed = by_itself + CLEARER if by_itself >= SUSPECT else SUSPECT
-            if verdict is not None and verdict.confidence >= needed:
-                together.append(verdict)
-                explained.update(story.key for story in stories)
-                judged = {key: one for key, one in judged.items() if key not in {story.key for story in stories}}
-    suspects = [*together, *(verdict for verdict in judged.values() if verdict.kind is Kind.SUSPECT)]
-    suspects.sort(key=lambda one: (-one.growth_bytes_per_minute * one.confidence, -one.confidence, rank(one.key)))
-    others = _others(tracker, judged, explained)
-    return Growth((*suspects, *others), tracker.began, tracker.now, tracker.looks)
+    """The verdicts after the newest look."""
+    return Judge(tracker).growth()
+
+
+class Judge:
+    """Judges the classes that one tracker follows, look after look. Costs what there are classes with young buffers."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._rest_of: tuple[int, AbstractSet[BufferClass]] | None = None
+        self._others: dict[BufferClass, Verdict] = {}
+
+    def growth(self) -> Growth:
+        """The verdicts after the newest look."""
+        tracker = self._tracker
+        judged: dict[BufferClass, Verdict] = {}
+        for story in tracker.lively.values():
+            if story.count_born >= BIRTHS_MIN and (verdict := _judged(tracker, (story,), story.key, ())) is not None:
+                judged[story.key] = verdict
+        together: list[Verdict] = []
+        explained = {key for key, verdict in judged.items() if verdict.confidence >= STRONG}
+        for various in _VARIOUS:
+            for stories in _groups(tracker.lively.values(), explained, various):
+                verdict = _judged(tracker, stories, _common(stories, various), various)
+                by_itself = max((judged[story.key].confidence for story in stories if story.key in judged), default=0.0)
+                needed = by_itself + CLEARER if by_itself >= SUSPECT else SUSPECT
+                if verdict is not None and verdict.confidence >= needed:
+                    together.append(verdict)
+                    explained.update(story.key for story in stories)
+                    judged = {key: one for key, one in judged.items() if key not in {story.key for story in stories}}
+        suspects = [*together, *(verdict for verdict in judged.values() if verdict.kind is Kind.SUSPECT)]
+        suspects.sort(key=lambda one: (-one.growth_bytes_per_minute * one.confidence, -one.confidence, rank(one.key)))
+        growing = [verdict for verdict in judged.values() if verdict.kind is Kind.GROWING]
+        growing.sort(key=lambda one: (-one.confidence, rank(one.key)))
+        verdicts = (*suspects, *growing, *self._told_besides(explained | judged.keys()))
+        return Growth(verdicts, tracker.began, tracker.now, tracker.looks)
+
+    def _told_besides(self, told: AbstractSet[BufferClass]) -> Iterable[Verdict]:
+        """Plateaus and what comes and goes, most bytes first."""
+        tracker = self._tracker
+        if self._rest_of != (tracker.changes, told):
+            self._rest_of = tracker.changes, told
+            rest = [story for story in tracker.stories.values() if story.alive and story.key not in told]
+            rest = nsmallest(OTHERS_MAX, rest, key=lambda story: (-story.size_bytes, rank(story.key)))
+            self._others = {story.key: self._other(story) for story in rest}
+        else:  # what does not change becomes, or stays, a plateau
+            for key in [key for key, verdict in self._others.items() if verdict.kind is Kind.CHANGING]:
+                self._others[key] = self._other(tracker.stories[key])
+        return self._others.values()
+
+    def _other(self, story: ClassStory) -> Verdict:
+        """What it was before, where it still is so."""
+        kind = Kind.PLATEAU if _is_flat(self._tracker, story.levels) else Kind.CHANGING
+        name = shown_name(story.key.name, story.names)
+        known = self._others.get(story.key)
+        if known is not None and known.levels[0] is story.levels and (known.kind, known.name) == (kind, name):
+            return known
+        return Verdict(
+            kind=kind,
+            key=story.key,
+            name=name,
+            various=(),
+            count=len(story.alive),
+            size_bytes=story.size_bytes,
+            since=story.levels.since,
+            levels=(story.levels,),
+        )
+
+
+def _trend(levels: Iterable[Levels], began: float, now: float, looks: int) -> tuple[int, ...]:
+    return tuple(summed(levels, began, now, min(TREND_POINTS, looks))) if now > began else ()
+
+
+def _is_flat(tracker: Tracker, levels: Levels) -> bool:
+    """Whether a trend's second half has one height."""
+    points = min(TREND_POINTS, tracker.looks)
+    if levels.since <= tracker.began + points // 2 * (tracker.now - tracker.began) / points:
+        return True
+    half = _trend((levels,), tracker.began, tracker.now, tracker.looks)[points // 2 :]
+    return min(half) == max(half) == levels.newest
 
 
 def _groups(
@@ -158,7 +224,7 @@ def _groups(
     """Classes that are alike but for what is various, also those that died out: they tell how old such buffers get."""
     found: dict[tuple[object, ...], list[ClassStory]] = {}
     for story in stories:
-        if (story.count_born or story.lifetimes) and story.key not in explained:
+        if story.key not in explained:
             key = story.key
             group = (
                 key.exporter,
@@ -215,7 +281,7 @@ def _judged(
         count=len(records),
         size_bytes=sum(record.buffer.size_bytes or 0 for record in records),
         since=max(one.levels.since for one in stories),
-        trend=_trend(tracker, stories),
+        levels=tuple(one.levels for one in stories),
         confidence=pace.confidence,
         growth_per_minute=per_minute,
         growth_bytes_per_minute=per_minute * grown_bytes / max(1, len(grown)),
@@ -230,15 +296,8 @@ def _points(tracker: Tracker, stories: Sequence[ClassStory], start: float) -> li
         return []
     cells = max(2, min(LEVEL_CELLS, tracker.looks // 2))
     width = (tracker.now - start) / cells
-    floors = leveled.summed((story.levels for story in stories), start, tracker.now, cells)
+    floors = summed((story.levels for story in stories), start, tracker.now, cells)
     return [(start + (index + 0.5) * width, float(floor)) for index, floor in enumerate(floors)]
-
-
-def _trend(tracker: Tracker, stories: Iterable[ClassStory]) -> tuple[int, ...]:
-    if tracker.now <= tracker.began:
-        return ()
-    points = min(TREND_POINTS, tracker.looks)
-    return tuple(leveled.summed((story.levels for story in stories), tracker.began, tracker.now, points))
 
 
 def _evidence(tracker: Tracker, pace: Pace, grown: Sequence[Record], grown_bytes: int) -> Evidence:
@@ -268,28 +327,3 @@ def _holders(records: Iterable[Record]) -> tuple[HolderShare, ...]:
         counts.update({(holder.process, holder.comm) for holder in record.buffer.holders})
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0][0].pid))
     return tuple(HolderShare(process, comm, count) for (process, comm), count in ordered)
-
-
-def _others(tracker: Tracker, judged: dict[BufferClass, Verdict], explained: set[BufferClass]) -> tuple[Verdict, ...]:
-    """Classes that may grow, then plateaus and the rest, most bytes first."""
-    growing = [verdict for verdict in judged.values() if verdict.kind is Kind.GROWING]
-    growing.sort(key=lambda one: (-one.confidence, rank(one.key)))
-    told = explained | judged.keys()
-    rest = [story for story in tracker.stories.values() if story.alive and story.key not in told]
-    rest.sort(key=lambda story: (-(story.key.size_bytes or 0) * len(story.alive), rank(story.key)))
-    return (*growing, *(_other(tracker, story) for story in rest[:OTHERS_MAX]))
-
-
-def _other(tracker: Tracker, story: ClassStory) -> Verdict:
-    count, trend = len(story.alive), _trend(tracker, (story,))
-    half = trend[len(trend) // 2 :]
-    return Verdict(
-        kind=Kind.PLATEAU if not half or min(half) == max(half) == count else Kind.CHANGING,
-        key=story.key,
-        name=shown_name(story.key.name, (record.buffer.name or None for record in story.alive.values())),
-        various=(),
-        count=count,
-        size_bytes=sum(record.buffer.size_bytes or 0 for record in story.alive.values()),
-        since=story.levels.since,
-        trend=trend,
-    )

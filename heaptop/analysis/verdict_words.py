@@ -37,7 +37,8 @@ def verdict_text(verdict: Verdict, growth: Growth) -> str:
         case Kind.PLATEAU:
             return f"plateau: {since}"
         case Kind.CHANGING:
-            low, high = (min(verdict.trend), max(verdict.trend)) if verdict.trend else (verdict.count, verdict.count)
+            trend = growth.trend(verdict) or (verdict.count,)
+            low, high = min(trend), max(trend)
             return f"comes and goes: {low} to {max(high, verdict.count)}"
 
 

@@ -45,7 +45,7 @@ def document(
             "allocated": allocated,
         },
         "suspects": [
-            _suspect(one, wall) | {"call_sites": [share(each) for each in sites.get(number, ())]}
+            _suspect(one, growth, wall) | {"call_sites": [share(each) for each in sites.get(number, ())]}
             for number, one in enumerate(chosen)
             if one.kind is Kind.SUSPECT
         ],
@@ -81,7 +81,7 @@ def _named(verdict: Verdict) -> json.Json:
     }
 
 
-def _suspect(verdict: Verdict, wall: _Wall) -> json.Json:
+def _suspect(verdict: Verdict, growth: Growth, wall: _Wall) -> json.Json:
     return {
         **_named(verdict),
         "various": list(verdict.various),
@@ -90,11 +90,13 @@ def _suspect(verdict: Verdict, wall: _Wall) -> json.Json:
         "confidence": round(verdict.confidence, 3),
         "buffers": verdict.count,
         "total_bytes": verdict.size_bytes,
-        "evidence": None if verdict.evidence is None else _evidence(verdict.evidence, verdict, wall),
+        "evidence": None
+        if verdict.evidence is None
+        else _evidence(verdict.evidence, wall) | {"trend": list(growth.trend(verdict))},
     }
 
 
-def _evidence(evidence: Evidence, verdict: Verdict, wall: _Wall) -> json.Json:
+def _evidence(evidence: Evidence, wall: _Wall) -> json.Json:
     pace = evidence.pace
     return {
         "sightings": evidence.sightings,
@@ -120,7 +122,6 @@ def _evidence(evidence: Evidence, verdict: Verdict, wall: _Wall) -> json.Json:
         "length": round(pace.length, 3),
         "calm": round(pace.calm, 3),
         "lifetime_s": round(pace.lifetime_s, 3) if pace.lifetime_s else None,
-        "trend": list(verdict.trend),
     }
 
 

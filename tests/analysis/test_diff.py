@@ -5,7 +5,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heaptop.analysis.diff import Delta, diff, other_boot, told_by_both
+from heaptop.analysis.diff import Delta, Since, diff, other_boot, told_by_both
 from heaptop.model import Buffer, Fence
 from tests.analysis.builders import buffer, holder, snapshot
 
@@ -108,3 +108,20 @@ def test_what_only_one_side_tells_is_no_change() -> None:
     assert told_by_both(diff(snapshot(known), snapshot(other))).changed == ((known, other),)
     renamed = known._replace(name="y")
     assert told_by_both(diff(snapshot(known), snapshot(renamed))).changed == ((known, renamed),)
+
+
+VARIANTS = {
+    inode: [buffer(inode, size, holders=held) for size in (1, 2) for held in ((), [holder(7)])] for inode in range(6)
+}
+BUFFERS = st.dictionaries(st.integers(0, 5), st.integers(0, 3))
+
+
+@given(st.lists(st.tuples(BUFFERS, st.sampled_from(["a", "a", "a", "b"])), min_size=1))
+def test_since_one_snapshot(looks: list[tuple[dict[int, int], str]]) -> None:
+    shots = [
+        snapshot(*(VARIANTS[inode][shown[inode]] for inode in sorted(shown)), boot_id=boot) for shown, boot in looks
+    ]
+    since = Since(shots[0])
+    told = [since.follow(shot) for shot in shots]
+    assert told == [diff(shots[0], shot) for shot in shots]
+    assert since.follow(shots[-1]) == told[-1]

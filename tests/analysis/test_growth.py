@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from heaptop.analysis.diff import Delta
 from heaptop.analysis.growth import CLASSES_MAX, Clockwork, Tracker
-from heaptop.analysis.suspects import INODES_MAX, Kind, growth_of
+from heaptop.analysis.suspects import INODES_MAX, Judge, Kind, growth_of
 from tests.analysis.builders import buffer, holder
 from tests.analysis.worlds import APP, CAMERA, MEDIA, World
 
@@ -35,7 +35,8 @@ def test_a_plain_leak() -> None:
     assert (evidence.first_seen, evidence.last_seen, evidence.age_s, evidence.sightings) == (1, 20, 19, 20)
     assert [(share.process.pid, share.comm, share.buffers) for share in evidence.holders] == [(10, "mediaserver", 36)]
     assert evidence.inodes[:3] == (1, 2, 3)
-    assert suspect.trend[0] < suspect.trend[-1]
+    trend = world.growth.trend(suspect)
+    assert trend[0] < trend[-1]
 
 
 def test_no_verdict_on_few_sightings() -> None:
@@ -338,3 +339,30 @@ def test_a_clock_that_is_set_is_seen_through() -> None:
     clockwork = Clockwork()
     told = [100.0, 101.0, 102.0, 90_000.0, 90_001.0, 50.0, 51.0]
     assert [clockwork.tick(one, float(at)) for at, one in enumerate(told)] == [100, 101, 102, 103, 104, 105, 106]
+
+
+@given(seed=st.integers(0, 1 << 32), is_calm=st.booleans())
+@settings(max_examples=25, deadline=None)
+def test_who_judges_again_and_again_says_the_same(seed: int, is_calm: bool) -> None:
+    world = World(seed)
+    random = world.random
+    for number in range(30):
+        world.new(4096 << number % 3, random.choice(["a", "b 1", "b 2", None]), (random.choice([MEDIA, CAMERA]),))
+    judge = None
+    for now in world.pass_(40):
+        if judge is not None and world.tracker is not None:
+            assert judge.growth() == growth_of(world.tracker)
+        elif world.tracker is not None:
+            judge = Judge(world.tracker)
+        if is_calm and now % 7:
+            continue
+        for _ in range(random.randrange(4)):
+            world.new(random.choice([4096, 8192]), random.choice(["a", "c", "b 3"]), life_s=random.choice([None, 3.0]))
+        one = random.choice(list(world.buffers))
+        match random.randrange(4):
+            case 0:
+                world.give(one, APP, MEDIA)
+            case 1:
+                world.buffers[one] = world.buffers[one]._replace(name=f"b {number}")
+            case 2:
+                del world.buffers[one]

@@ -1,3 +1,6 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from heaptop.analysis.places import PLACES_MAX, Places
 from heaptop.model import Buffer, Event, EventKind, PageRun, Source
 from tests.analysis.builders import buffer, snapshot
@@ -60,3 +63,36 @@ def test_the_newest_are_remembered() -> None:
         False,
         False,
     ]
+
+
+INODES = st.integers(1, 5)
+STEPS = st.lists(
+    st.builds(alloc, INODES, st.integers(1, 3))
+    | st.builds(free, INODES)
+    | st.builds(buffer, INODES, st.sampled_from((4096, 8192)))
+    | INODES
+)
+
+
+@given(STEPS)
+def test_as_who_begins_anew_has_it(steps: list[Event | Buffer | int]) -> None:
+    """Events, buffers that are other than before or new, and buffers that go."""
+    places, told = Places(), list[Event]()
+    alive: dict[int, Buffer] = {}
+    before: dict[int, Buffer] = {}
+    for step in steps:
+        if isinstance(step, Event):
+            told.append(step)
+            places.note([step])
+        elif isinstance(step, Buffer):
+            alive[step.inode] = step
+        else:
+            alive.pop(step, None)
+        shown = [alive[inode] for inode in sorted(alive)]
+        fresh = Places()
+        fresh.note(told)
+        now = placed(places, *shown)
+        assert now == placed(fresh, *shown)
+        touched = step if isinstance(step, int) else step.inode
+        assert all(before[each.inode] is each for each in now if each.inode != touched)
+        before = {each.inode: each for each in now}

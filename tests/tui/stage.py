@@ -9,12 +9,13 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from heaptop.analysis.diff import diff
+from heaptop.analysis.history import History
 from heaptop.analysis.occupancy import runs
 from heaptop.backend.base import Allocation
 from heaptop.capture import Capture
 from heaptop.errors import AllocationError
 from heaptop.model import Buffer, CmaArea, CmaRange, ExporterTotal, Gap, Heap, Memory, Process, Snapshot
-from heaptop.session import Cost, History, Session, Update
+from heaptop.session import Cost, Session, Update
 from heaptop.tui.app import HeaptopApp
 from heaptop.tui.poller import Poller
 from heaptop.tui.widgets.line import Line

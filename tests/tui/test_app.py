@@ -1,7 +1,6 @@
 """The shell: pause, mark, interval, filter, jumps, banner, palette, help."""
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,7 +114,7 @@ async def test_the_interval_goes_by_steps_to_by_hand_and_back() -> None:
 
 def test_a_lost_capability_stands_in_the_banner_while_the_app_goes_on() -> None:
     gap = Gap("bufinfo", "permission denied", "run as root")
-    shown = Shown(newest=Framer().frame(replace(update(snapshot()), lost=(gap,))))
+    shown = Shown(newest=Framer().frame(update(snapshot())._replace(lost=(gap,))))
     assert shown.banner == "no longer readable: bufinfo; run as root"
     assert Shown().banner == ""
 

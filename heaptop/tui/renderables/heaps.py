@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from heaptop.analysis.diff import Delta
+from heaptop.analysis.history import History
 from heaptop.model import Buffer, ExporterTotal, Gap, Heap, Provenance, Snapshot
-from heaptop.session import History
 from heaptop.tui.renderables.bar import bar
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.sparkline import sparkline

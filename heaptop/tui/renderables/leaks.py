@@ -103,7 +103,7 @@ def confidence_cell(row: LeakRow, width: int) -> Cell:
 
 def trend_cell(row: LeakRow, width: int) -> Cell:
     """How many there were over the whole time."""
-    return ((sparkline(row.verdict.trend, width), "trend"),)
+    return ((sparkline(row.growth.trend(row.verdict), width), "trend"),)
 
 
 def _class_cell(index: int) -> Callable[[LeakRow, int], Cell]:
@@ -148,7 +148,7 @@ def details(row: LeakRow, buffers: Sequence[Buffer], clock: Callable[[float], st
     lines: list[Line] = [(*sign, (name, "strong"), (f"  {size} {exporter}", "")), ((f"held by {holder}", "dim"),)]
     lines.append(((verdict_text(verdict, growth), "suspect" if verdict.kind is Kind.SUSPECT else ""),))
     lines += _head("Trend")
-    lines += chart(verdict.trend, f"{format_age(growth.now - growth.began)} ago", width)
+    lines += chart(growth.trend(verdict), f"{format_age(growth.now - growth.began)} ago", width)
     if verdict.evidence is not None:
         lines += _evidence(verdict, verdict.evidence, clock)
     lines += _head(f"{verdict.count:,} buffer{'' if verdict.count == 1 else 's'}, {format_size(verdict.size_bytes)}")

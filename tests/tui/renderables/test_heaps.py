@@ -1,8 +1,8 @@
 import pytest
 
 from heaptop.analysis.filter import compile_filter
+from heaptop.analysis.history import History
 from heaptop.model import Buffer, ExporterTotal, FdRef, Gap, Heap, Holder, Memory, ProcessId, Snapshot, Source
-from heaptop.session import History
 from heaptop.tui.renderables import heaps
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.heaps import HeapRow

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from typing import Any
 
 from heaptop.analysis.diff import diff
@@ -174,7 +173,7 @@ def test_heaps_at_120x40(snap_compare: Any) -> None:
 
 async def test_since_the_mark_heaps_say_by_how_much() -> None:
     before, now = seen(3), seen(12)
-    one = staged(replace(update(now), since_mark=diff(before, now)), replace(update(now), since_mark=diff(now, now)))
+    one = staged(update(now)._replace(since_mark=diff(before, now)), update(now)._replace(since_mark=diff(now, now)))
     async with one.run_test(size=WIDE) as pilot:
         shown = await ready(pilot, "1")
         shown.shown.mark = Mark("A", before, 0.0)

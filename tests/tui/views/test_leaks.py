@@ -1,7 +1,6 @@
 """The Leaks view: suspects first, their evidence, their buffers, since a mark; at 80x24 and 160x50."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,7 +41,7 @@ GROWTH, BUFFERS = played()
 def look(*, since: int | None = None) -> Update:
     seen = snapshot(buffers=BUFFERS, processes=processes(BUFFERS))._replace(captured_at=NOON)
     before = seen._replace(buffers=tuple(one for one in BUFFERS if one.inode < (since or 0)))
-    return replace(update(seen), growth=GROWTH, since_mark=None if since is None else diff(before, seen))
+    return update(seen)._replace(growth=GROWTH, since_mark=None if since is None else diff(before, seen))
 
 
 def app(one: Update | None = None) -> HeaptopApp:
@@ -106,7 +105,7 @@ async def test_nobody_holds_them() -> None:
     for _ in world.pass_(30):
         world.new(name="net-frame", holders=())
     buffers = tuple(world.buffers.values())
-    one = replace(update(snapshot(buffers=buffers)), growth=world.growth)
+    one = update(snapshot(buffers=buffers))._replace(growth=world.growth)
     async with app(one).run_test(size=NARROW) as pilot:
         shown = await ready(pilot, "5", "o")
         assert "nobody is seen to hold them" in "".join(note.message for note in shown._notifications)
