@@ -1,6 +1,5 @@
 """From raw text to a Snapshot: every parser is called from here, and all sources are joined by inode."""
 
-from heaptop.analysis.ownership import Shares
 from heaptop.assemble import cma, cma_log, dumps, heaps, limits, listing, system, troubles
 from heaptop.assemble.built import Builder
 from heaptop.assemble.gaps import Gaps
@@ -11,6 +10,7 @@ from heaptop.assemble.infos import InfoReader
 from heaptop.assemble.listing import Lister
 from heaptop.assemble.memo import Last, keep_equal
 from heaptop.assemble.serials import InodeReader
+from heaptop.assemble.shares import Shares
 from heaptop.assemble.totals import Totals
 from heaptop.capture import Capture
 from heaptop.model import ExporterTotal, Heap, Snapshot

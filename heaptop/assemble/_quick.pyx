@@ -116,6 +116,51 @@ cdef object holding(object process, object comm, list fds, list vmas, bint share
     return named(Holding, (holder, references, stat, info, file_count, link_name, map_name))
 
 
+def join(pid, dict now, dict before, dict held, with_one):
+    """Put what a process holds now into what all hold, unless it held the same before, which is taken out of `before`.
+    Whether anything was put. `with_one` is for one that does not come last.
+    """
+    cdef bint is_other = False
+    for inode, mine in now.items():
+        old = before.pop(inode, None)
+        if old is mine or old == mine:
+            continue
+        is_other = True
+        all_of_it = held.get(inode)
+        if all_of_it is None:
+            held[inode] = (mine,)
+        elif pid_of(all_of_it[len(all_of_it) - 1]) < pid:
+            held[inode] = all_of_it + (mine,)
+        else:
+            held[inode] = with_one(all_of_it, pid, mine)
+    return is_other
+
+
+cdef inline object pid_of(object holding):
+    return at(at(at(holding, 0), 0), 0)
+
+
+def shares(buffers, kind):
+    """`ownership.shares`, each made a `kind`."""
+    cdef dict accounts = {}
+    cdef list account
+    for buffer in buffers:
+        inode, size, holders = at(buffer, 0), at(buffer, 1) or 0, at(buffer, 8)
+        count = len(holders)
+        for holder in holders:
+            process = at(holder, 0)
+            account = accounts.get(process)
+            if account is None:
+                account = accounts[process] = [0, 0, []]
+            account[0] += size
+            account[1] += size // count
+            (<list>account[2]).append(inode)
+    for process, account in accounts.items():
+        account[2].sort()
+        accounts[process] = named(kind, (account[0], account[1], tuple(account[2])))
+    return accounts
+
+
 def build(inode, parts, twin):
     """The buffer, as `twin` makes it; None where that must do it."""
     cdef unsigned long tellers

@@ -2,7 +2,7 @@
 
 from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 
 from heaptop.assemble import processes
@@ -11,7 +11,9 @@ from heaptop.assemble.processes import Device, View
 from heaptop.assemble.troubles import Odd, is_odd
 from heaptop.capture import ProcessCapture
 from heaptop.changes import Rows, changed_items
+from heaptop.compiled import compiled
 
+_quick = compiled("heaptop.assemble._quick")
 _PID = attrgetter("pid")
 
 Held = Mapping[int, tuple[Holding, ...]]
@@ -73,11 +75,7 @@ class HeldReader:
         view = self._views.get(pid)
         before = self._mine.pop(pid, {})
         now = {} if view is None else processes.holdings(view, self._known_devices)
-        is_other = False
-        for inode, holding in now.items():
-            if before.pop(inode, None) != holding:
-                is_other = True
-                held[inode] = _with(held.get(inode, ()), pid, holding)
+        is_other = (_join if _quick is None else _quick.join)(pid, now, before, held, _with)
         for inode in before:  # what is left, it let go
             is_other = True
             held[inode] = tuple([one for one in held[inode] if _pid(one) != pid])
@@ -86,6 +84,24 @@ class HeldReader:
         if view is not None:
             self._mine[pid] = now
         return is_other
+
+
+def _join(
+    pid: int,
+    now: dict[int, Holding],
+    before: dict[int, Holding],
+    held: dict[int, tuple[Holding, ...]],
+    with_one: Callable[[tuple[Holding, ...], int, Holding], tuple[Holding, ...]],
+) -> bool:
+    """Put what a process holds now into what all hold, unless it held the same before, which is taken out of `before`.
+    Whether anything was put.
+    """
+    is_other = False
+    for inode, holding in now.items():
+        if before.pop(inode, None) != holding:
+            is_other = True
+            held[inode] = with_one(held.get(inode, ()), pid, holding)
+    return is_other
 
 
 def _pid(holding: Holding) -> int:

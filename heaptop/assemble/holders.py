@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from heaptop.analysis.ownership import Share
 from heaptop.assemble.gaps import Gaps
 from heaptop.assemble.processes import View
+from heaptop.assemble.shares import Share
 from heaptop.changes import Rows, changed_items, changed_keys
 from heaptop.model import Process, ProcessId
 

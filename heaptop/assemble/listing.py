@@ -59,17 +59,18 @@ class Listing(NamedTuple):
         self, inode: int, holdings: Sequence[Holding], names: HeapNames, info: DmabufFdinfo | None = None
     ) -> Parts:
         """All that is told of one buffer."""
+        bpf, rows, entries = self.bpf, self.rows, self.entries
         return Parts(
-            holdings=tuple(holdings),
-            row=self.rows.get(inode),
-            entry=self.entries.get(inode),
-            trust_row=self.is_exact,
-            heap_names=names,
-            listed=self.bpf.rows.get(inode),
-            runs=self.bpf.runs.get(inode),
-            dumped=self.dumped.get(inode),
-            info=info,
-            origin=self.origins.get(inode),
+            tuple(holdings),
+            rows.get(inode),
+            entries.get(inode),
+            self.is_exact,
+            names,
+            bpf.rows.get(inode),
+            bpf.runs.get(inode),
+            self.dumped.get(inode),
+            info,
+            self.origins.get(inode),
         )
 
 

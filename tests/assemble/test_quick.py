@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from heaptop.assemble import assemble, buffers, processes
+from heaptop.assemble import assemble, buffers, held, processes, shares
 from heaptop.assemble.heaps import HeapNames, Node
 from heaptop.assemble.parts import Holding, Parts
 from heaptop.capture import Capture, FdLink, FdStat
@@ -67,7 +67,7 @@ PARTS = st.builds(
 
 def by_twin(told: Capture) -> Snapshot:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (buffers, processes):
+        for module in (buffers, held, processes, shares):
             patch.setattr(module, "_quick", None)
         return assemble(told)
 
@@ -130,9 +130,9 @@ def test_one_process(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "_quick", None)
         twin = processes.view(process(7, links=links, files=notes))._replace(vmas=tuple(vmas))
-        held = processes.holdings(twin, frozenset({(0, 12)}))
+        of_twin = processes.holdings(twin, frozenset({(0, 12)}))
     assert seen == twin
-    assert processes.holdings(seen, frozenset({(0, 12)})) == held
+    assert processes.holdings(seen, frozenset({(0, 12)})) == of_twin
 
 
 def test_one_buffer_by_hand() -> None:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heaptop.analysis.ownership import Share, shares
+from heaptop.assemble.shares import Share, shares
 from heaptop.model import ProcessId
 from tests.analysis.builders import buffer, holder
 
