@@ -6,8 +6,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from heaptop.backend import select
+from heaptop.backend.kernel import KernelBackend
+from heaptop.cli.main import main as run
+from heaptop.scan.chunks import Chunks
+from heaptop.scan.incremental import IncrementalScan
+from heaptop.scan.proc import ProcScan
+from tests.scan.churn import PREFIX
 
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 0.25
@@ -27,21 +36,18 @@ def told(pids: Iterable[int] | None, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def main(chosen: str, arguments: list[str]) -> int:
-    """Run heaptop with these arguments."""
-    from heaptop.backend import select
-    from heaptop.backend.kernel import KernelBackend
-    from heaptop.cli.main import main as run
-    from heaptop.scan.chunks import Chunks
-    from heaptop.scan.incremental import IncrementalScan
-    from heaptop.scan.proc import ProcScan
-    from tests.scan.churn import PREFIX
-
+def backend_of(pids: Iterable[int] | None) -> KernelBackend:
+    """The kernel's, of these processes; None for all."""
     scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
     chunks = Chunks(scan, TIMEOUT_S, prefixes=(PREFIX,), stand_ins=True)
-    pids = scan.pids if chosen == "-" else lambda: [int(pid) for pid in chosen.split(",")]
-    backend = KernelBackend(timeout_s=TIMEOUT_S, holders=IncrementalScan(chunks, pids))
-    select._kernel = lambda _root, _off: backend  # type: ignore[assignment]
+    chosen = scan.pids if pids is None else partial(sorted, pids)
+    return KernelBackend(timeout_s=TIMEOUT_S, holders=IncrementalScan(chunks, chosen))
+
+
+def main(chosen: str, arguments: list[str]) -> int:
+    """Run heaptop with these arguments."""
+    pids = None if chosen == "-" else list(map(int, chosen.split(",")))
+    select._kernel = lambda _root, _off: backend_of(pids)  # type: ignore[assignment]
     return run(arguments)
 
 

@@ -1,0 +1,102 @@
+"""Crowds of processes, as crowd.c makes them, and what looking at them costs.
+
+`python -m tests.scan.crowd [COUNT]` (20,000 without) looks at several kinds of crowd, and prints the CPU time of looks.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from heaptop.scan.chunks import Chunks
+from heaptop.scan.incremental import IncrementalScan
+from heaptop.scan.proc import ProcScan
+from heaptop.session import Session
+from tests.scan.churn import NOTHING_ROUND, PREFIX
+
+SOURCE = Path(__file__).with_name("crowd.c")
+COUNT = 20_000
+
+
+@cache
+def program() -> str:
+    """The crowd's, built.
+
+    Raises:
+        FileNotFoundError: there is no C compiler.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="heaptop-crowd-"))
+    built = folder / "crowd"
+    subprocess.run(["cc", "-std=gnu11", "-O2", "-static", "-o", str(built), str(SOURCE)], check=True)
+    return str(built)
+
+
+def forget_program() -> None:
+    """Take the built one away."""
+    if program.cache_info().currsize:
+        shutil.rmtree(Path(program()).parent)
+        program.cache_clear()
+
+
+@contextmanager
+def standing(count: int, shared: str, buffers: int, every_us: int | None = None) -> Iterator[int]:
+    """A crowd, until the end of the block; the pid of the parent of all."""
+    words = [program(), str(count), shared, str(buffers), *([] if every_us is None else [str(every_us)])]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            pid = int(process.stdout.readline() or 0)
+            if pid == 0:
+                raise OSError("too many processes for this user")
+            yield pid
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def pids_of(parent: int) -> list[int]:
+    """All of a crowd, rising."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return sorted([parent, *map(int, children.split())])
+
+
+def scan_of(parent: int) -> IncrementalScan:
+    """A scan of a crowd alone."""
+    scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
+    chunks = Chunks(scan, prefixes=(PREFIX,), stand_ins=True)
+    return IncrementalScan(chunks, lambda: pids_of(parent), rounds=NOTHING_ROUND)
+
+
+def main(arguments: list[str]) -> int:
+    from tests.scan.whole import backend_of
+
+    count = int(arguments[0]) if arguments else COUNT
+    for shared, buffers, every_us in (
+        ("-", 0, None),
+        ("-", 4, None),
+        ("f", 4, None),
+        ("fm", 4, 100_000),
+        ("-", 4, 2000),
+    ):
+        with standing(count, shared, buffers, every_us):
+            session = Session(backend_of(None), time.time)
+            costs = []
+            for _ in range(5):
+                began = time.process_time()
+                update = session.refresh()
+                costs.append(f"{(time.process_time() - began) * 1000:.0f}")
+            seen = len(update.snapshot.processes)
+        sys.stdout.write(f"{count} {shared} {buffers} {every_us}: {' '.join(costs)} ms CPU; {seen} holders\n")
+        sys.stdout.flush()
+    forget_program()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
