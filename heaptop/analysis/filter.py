@@ -11,11 +11,10 @@ operators stand in double or single quotes. A value that is not known matches no
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from operator import eq, ge, gt, le, lt, ne
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from heaptop.capture import NOTHING
 from heaptop.errors import FilterError
 from heaptop.model import Buffer, Holder, Process, ProcessId
 from heaptop.pattern import pattern
@@ -25,25 +24,16 @@ DEPTH_MAX: Final = 50
 """How deep parentheses and `not` may nest."""
 
 
-def _no_times() -> Mapping[int, float]:
-    return MappingProxyType({})
-
-
-def _no_uids() -> Mapping[ProcessId, int]:
-    return MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class FilterContext:
+class FilterContext(NamedTuple):
     """What a filter needs beside the buffer. `now` and `first_seen` are seconds since the epoch (for `age`), `new` and
     `since_mark` inodes (None: no mark is set), `uids` the users of processes (for `uid`).
     """
 
     now: float | None = None
-    first_seen: Mapping[int, float] = field(default_factory=_no_times)
+    first_seen: Mapping[int, float] = NOTHING
     new: frozenset[int] = frozenset()
     since_mark: frozenset[int] | None = None
-    uids: Mapping[ProcessId, int] = field(default_factory=_no_uids)
+    uids: Mapping[ProcessId, int] = NOTHING
 
 
 class Subject(NamedTuple):
@@ -58,8 +48,7 @@ Test = Callable[[Subject], bool]
 NO_CONTEXT: Final = FilterContext()
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """A compiled expression. `text` is what it was compiled from; an empty one matches all."""
 
     text: str
@@ -76,7 +65,7 @@ class Filter:
         `pid:812` is process 812 alone, and `camera size>1M` the cameras that hold a buffer above 1 MiB.
         """
         if process.uid is not None:
-            context = replace(context, uids={process.id: process.uid})
+            context = context._replace(uids={process.id: process.uid})
         me = (Holder(process.id, process.comm),)
         held = (buffers[inode] for inode in process.inodes if inode in buffers)
         return any(self.test(Subject(buffer, me, context)) for buffer in held)

@@ -3,9 +3,8 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.analysis.classes import BufferClass
 from heaptop.analysis.filter import Filter, compile_filter
@@ -25,8 +24,7 @@ Named = tuple[str | None, int | None, str | None, str | None]
 """What names a class in files: exporter, size, name and holder."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(NamedTuple):
     """How much all that is not suppressed may grow: `amount` buffers, or bytes, each cycle or minute."""
 
     amount: float
@@ -58,8 +56,7 @@ def parse_limit(text: str) -> Limit:
     return Limit(amount, is_bytes=bool(unit), per_minute=per.lower() == "min")
 
 
-@dataclass(frozen=True, slots=True)
-class Suppression:
+class Suppression(NamedTuple):
     """A class that may grow, and why: a filter and its line in the file."""
 
     line: int
@@ -110,8 +107,7 @@ class Judged(StrEnum):
     BASELINE = "baseline"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A class that has grown, by so many buffers and bytes each cycle or minute. `text` tells it in a line, `as_buffer`
     is what filters look at.
     """
@@ -129,8 +125,7 @@ class Finding:
         return self.key.exporter, self.key.size_bytes, self.name, self.key.holder if self.key.holders else None
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """A finding and what became of it; `excess_*` is by how much it grew beyond a baseline, `reason` that of a
     suppression.
     """
@@ -142,8 +137,7 @@ class Judgement:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """All of it. `excess` is what is left, in the limit's unit. `unused` are suppressions that matched nothing,
     `gone` classes of the baseline that have not grown.
     """

@@ -1,23 +1,21 @@
 """Which buffers stand in the way of a CMA request that does not fit."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.analysis.occupancy import Fit
 from heaptop.analysis.placement import Placement
 from heaptop.model import Buffer, CmaArea
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """A buffer that lies in the window a request would take, and with how many pages."""
 
     buffer: Buffer
     count_pages: int
 
 
-@dataclass(frozen=True, slots=True)
-class InTheWay:
+class InTheWay(NamedTuple):
     """What is used in the window that is nearest to being free (`Fit.nearest_pfn`).
 
     `count_pages` are all used ones. `buffers` are those known to lie there, the one with the most pages there first.

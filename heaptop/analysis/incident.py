@@ -1,9 +1,8 @@
 """When what is recorded is worth a capture of its own: a threshold is passed, an allocation failed, somebody asked."""
 
 from collections import deque
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.model import Snapshot
 from heaptop.units import format_delta, format_size
@@ -27,8 +26,7 @@ class Kind(StrEnum):
     ASKED = "asked"
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
+class Thresholds(NamedTuple):
     """What makes an incident. None: never."""
 
     size_bytes: int | None = None
@@ -36,8 +34,7 @@ class Thresholds:
     on_failure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(NamedTuple):
     """What happened, in words, and how many of the same kind were passed over since the last one."""
 
     kind: Kind

@@ -7,8 +7,7 @@ stands out, since those die young.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.analysis import robust
 
@@ -28,8 +27,7 @@ _QUIET_OF_LONGEST: Final = 1.5
 """Growth has ended after a silence of so many mean gaps between births, and of so many of the longest gap."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(NamedTuple):
     """How overdue buffers came, between `start` and `end`. All shares are 0 to 1.
 
     `steadiness` is how evenly and how lately they came, `length` how much there is to go by, `calm` how little else
@@ -54,8 +52,7 @@ class Pace:
         return self.steadiness * self.length * self.calm
 
 
-@dataclass(frozen=True, slots=True)
-class Story:
+class Story(NamedTuple):
     """What is known of a class or of several: rising times of birth of the buffers alive (those that were there at the
     first look left out), ages at death of late, the highest of all ages at death, when the first and the last look
     were, and how long it is from one to the next.

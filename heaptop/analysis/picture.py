@@ -6,10 +6,9 @@ terminal from some 50 rows of it.
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from operator import add
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.errors import UsageError
 
@@ -23,8 +22,7 @@ BAND_BYTES: Final = 4 << 20
 """About so much is asked for at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Format:
+class _Format(NamedTuple):
     """`row_bytes_per_two`: of two pixels next to each other in the first plane. `chroma_planes` have half the rows."""
 
     what: str
@@ -42,8 +40,7 @@ FORMATS: Final[dict[str, _Format]] = {
 """By their order in memory, as linux/drm_fourcc.h describes them. Alpha is not looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """How a buffer is to be read. `stride` is bytes from one row to the next in the first plane."""
 
     format: str

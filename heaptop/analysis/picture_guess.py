@@ -1,6 +1,5 @@
 """What picture a buffer of a given size may hold: the sizes of common cameras, codecs and displays."""
 
-from dataclasses import replace
 from typing import Final
 
 from heaptop.analysis.picture import FORMATS, Picture, row_bytes
@@ -54,7 +53,7 @@ def _plain(size_bytes: int, format_: str) -> tuple[Picture, ...]:
     height = min(size_bytes // stride, 1 << 16)
     picture = Picture(format_, width, height, stride)
     while picture.height and picture.end > size_bytes:  # chroma takes half as much again
-        picture = replace(picture, height=picture.height * 2 // 3)
+        picture = picture._replace(height=picture.height * 2 // 3)
     return (picture,) if picture.height else ()
 
 
@@ -81,10 +80,10 @@ def guess(
         if width in {None, one.width} and height in {None, one.height} and (stride is None or stride == one.stride)
     ]
     if candidates:
-        picture = replace(candidates[0], offset=offset)
+        picture = candidates[0]._replace(offset=offset)
     else:
         plain = _told(room_bytes, format_ or next(iter(FORMATS)), width=width, height=height, stride=stride)
-        picture = replace(plain, offset=offset)
+        picture = plain._replace(offset=offset)
     picture.check(size_bytes)
     return picture
 

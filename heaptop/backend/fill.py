@@ -2,8 +2,7 @@
 
 import errno
 import mmap
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.backend import uapi
 from heaptop.errors import AllocationError, UsageError
@@ -13,8 +12,7 @@ CHUNK_BYTES: Final = 1 << 20
 HEX_BYTES_MAX: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """What to fill with: `unit` again and again; an empty one counts 32-bit little-endian words from 0."""
 
     unit: bytes

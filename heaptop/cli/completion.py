@@ -2,8 +2,7 @@
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.backend.select import scenarios
 from heaptop.cli.alloc import PATTERNS
@@ -31,8 +30,7 @@ class Options(CommonOptions):
     shell: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(NamedTuple):
     """One option: its spellings, its help, its value's name (empty: it takes none), and the words that it can be."""
 
     spellings: tuple[str, ...]
@@ -41,8 +39,7 @@ class Flag:
     words: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
+class Operand(NamedTuple):
     """One operand: its name in the help, and the words that it can be (empty: anything)."""
 
     value: str

@@ -7,9 +7,8 @@ import socket
 import stat
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FrameType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from heaptop.errors import UsageError, errno_text
 from heaptop.units import printable, text_of
@@ -21,8 +20,7 @@ LABEL_MAX: Final = 64
 HOW: Final = "signal, stdin, fifo:PATH or socket:PATH"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """What was asked for: a mark with a label (may be empty), or the end. `answer` tells how it went."""
 
     label: str = ""

@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from heaptop.cli import values
@@ -196,8 +195,8 @@ def _emulating(options: Options) -> tuple["Job", str]:
 
     stopped = Stopped(all_of_a_heap=True, commands=emulate.BUFFER_COMMANDS)
     plan = Plan(options.command, known, stopped, heaps=tuple(nodes))
-    fallback = Plan(options.command, known, replace(stopped, opens=True), heaps=None)
-    job = replace(_job(options, plan, respond), fallback=fallback)
+    fallback = Plan(options.command, known, stopped._replace(opens=True), heaps=None)
+    job = _job(options, plan, respond)._replace(fallback=fallback)
     job = _with_call_sites(job, options, shelf.EMULATOR, heaps.alive)
     kind = f"sealed memfds: {why_not}" if why_not else "real dma-bufs from /dev/udmabuf"
     return job, f"heaptop: emulating the dma-heaps {_named(nodes)}; buffers are {kind}"
@@ -229,7 +228,7 @@ def _with_call_sites(job: "Job", options: Options, kind: str, alive: Callable[[]
     except SourceError as error:
         narrate(f"note: {error}")
         return job
-    return replace(job, call_sites=lambda: sites)
+    return job._replace(call_sites=lambda: sites)
 
 
 def _alive_in_the_kernel() -> Collection[int]:

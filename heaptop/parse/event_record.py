@@ -10,9 +10,8 @@ then nothing, a text that ends in NUL, or a tracepoint's record as the kernel ma
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.errors import ParseError
 from heaptop.parse.trace_format import Format
@@ -48,8 +47,7 @@ class What(IntEnum):
     """Tracepoint cma:cma_alloc_finish (6.1 on)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One record. `result` is 0 or an error as the kernel returns it, negative; None where not told."""
 
     what: What
@@ -93,17 +91,17 @@ def _probed(step: Step, numbers: tuple[int, int, int], rest: bytes) -> Step:
     first, second, third = numbers
     match step.what:
         case What.CALL:
-            return replace(step, size_bytes=first)
+            return step._replace(size_bytes=first)
         case What.RETURN:
-            return replace(step, result=_signed(first))
+            return step._replace(result=_signed(first))
         case What.EXPORTING:
-            return replace(step, size_bytes=first or None, exporter=rest.partition(b"\0")[0] or None)
+            return step._replace(size_bytes=first or None, exporter=rest.partition(b"\0")[0] or None)
         case What.EXPORTED if -ERRNO_MAX <= _signed(third) <= 0:
-            return replace(step, result=_signed(third))
+            return step._replace(result=_signed(third))
         case What.EXPORTED:
-            return replace(step, inode=first or None, size_bytes=second or None, result=0)
+            return step._replace(inode=first or None, size_bytes=second or None, result=0)
         case _:
-            return replace(step, inode=first or None)
+            return step._replace(inode=first or None)
 
 
 def of_fields(what: What, pid: int, tid: int, time_ns: int, fields: Mapping[str, int | bytes]) -> Step | None:
@@ -117,27 +115,26 @@ def of_fields(what: What, pid: int, tid: int, time_ns: int, fields: Mapping[str,
     match what:
         case What.CALL:
             is_alloc = (_number(fields, "command") or 0) & 0xFFFF == ALLOC_COMMAND
-            return replace(step, size_bytes=_number(fields, "size")) if is_alloc else None
+            return step._replace(size_bytes=_number(fields, "size")) if is_alloc else None
         case What.RETURN:
-            return replace(step, result=result)
+            return step._replace(result=result)
         case What.EXPORTING:
-            return replace(step, size_bytes=_number(fields, "size") or None, exporter=_text(fields, "exporter") or None)
+            return step._replace(size_bytes=_number(fields, "size") or None, exporter=_text(fields, "exporter") or None)
         case What.EXPORTED if result is not None and -ERRNO_MAX <= result <= 0:
-            return replace(step, result=result)
+            return step._replace(result=result)
         case _:
             inode, size_bytes = _number(fields, "inode") or None, _number(fields, "size") or None
-            return replace(step, inode=inode, size_bytes=size_bytes, result=0 if what == What.EXPORTED else None)
+            return step._replace(inode=inode, size_bytes=size_bytes, result=0 if what == What.EXPORTED else None)
 
 
 def _traced(step: Step, fields: Mapping[str, int | bytes]) -> Step:
     if step.what == What.TRACE_EXPORTED:
         size_bytes, inode = _number(fields, "size"), _number(fields, "ino")
-        return replace(step, inode=inode, size_bytes=size_bytes, exporter=_text(fields, "exp_name"), result=0)
+        return step._replace(inode=inode, size_bytes=size_bytes, exporter=_text(fields, "exp_name"), result=0)
     result = _number(fields, "errorno")
     if result is None and step.what == What.TRACE_CMA_DONE:  # before 6.12 only the missing page tells
         result = 0 if _number(fields, "page") else None
-    return replace(
-        step,
+    return step._replace(
         area=_text(fields, "name"),
         pfn=_number(fields, "pfn"),
         count_pages=_number(fields, "count"),

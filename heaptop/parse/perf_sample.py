@@ -7,8 +7,7 @@ LOST      id, how many
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 LOST, SAMPLE = 2, 9
 HEADER: Final = struct.Struct("<IHH")
@@ -19,8 +18,7 @@ _NUMBER: Final = struct.Struct("<H")
 _S = TypeVar("_S")
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One event: who, when, and its raw record. `number` is the tracepoint's (its format's ID)."""
 
     pid: int

@@ -6,8 +6,7 @@ LOST      id, how many
 """
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.parse.perf_sample import samples_of
 
@@ -15,8 +14,7 @@ _SAMPLE: Final = struct.Struct("<IIQI")
 _WORD: Final = struct.Struct("<Q")
 
 
-@dataclass(frozen=True, slots=True)
-class StackSample:
+class StackSample(NamedTuple):
     """One event: who, when, its raw record, and where the program was. `abi` is 1 for a 32-bit program, 2 for others, 0
     where there are no registers (a kernel thread).
     """

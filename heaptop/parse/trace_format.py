@@ -11,8 +11,7 @@ print fmt: "exp_name=%s", __get_str(exp_name)
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.errors import ParseError
 from heaptop.parse.text import error_at
@@ -26,8 +25,7 @@ _END: Final = b"print fmt: "
 _INTEGER_BYTES: Final = (1, 2, 4, 8)
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A field: its C type as written, and where it lies in the record."""
 
     type: str
@@ -36,8 +34,7 @@ class Field:
     signed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
+class Format(NamedTuple):
     """A tracepoint: its number (perf_event_attr.config) and its fields by name."""
 
     name: str

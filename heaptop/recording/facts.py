@@ -3,17 +3,15 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from heaptop.capture import Raw
+from heaptop.capture import NOTHING, Raw
 from heaptop.recording.moments import Moment
 
 KEY: Final = "moment"
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What whoever records knows of a capture, so that a reader need not assemble it to tell.
 
     `new` and `gone` are inodes, `changed` counts buffers. `mark` is the label of a mark that was set here, or why an
@@ -27,7 +25,7 @@ class Facts:
     gone: tuple[int, ...] = ()
     changed: int = 0
     mark: str = ""
-    first_seen: dict[int, float] = field(default_factory=dict)
+    first_seen: Mapping[int, float] = NOTHING
 
     @property
     def changes(self) -> int:

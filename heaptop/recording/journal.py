@@ -9,8 +9,8 @@ import gzip
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from heaptop.capture import Capture
 from heaptop.errors import RecordingError
@@ -38,8 +38,7 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _BOOT_ID: Final = "proc/sys/kernel/random/boot_id"
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """How large and old a recording may get, and what it leaves free on the file system."""
 
     max_bytes: int = 256 << 20
@@ -164,7 +163,7 @@ class Journal:
             members = self._differ.whole(capture)
         else:
             members = self._differ.changes(capture)
-            facts = replace(facts, first_seen={})
+            facts = facts._replace(first_seen={})
         at = self._clock() if capture.captured_at is None else capture.captured_at
         about = about_text(capture._replace(captured_at=at), **facts.as_json(now_s))
         moment = Moment(self._segment.moments, at, now_s, facts.buffers, facts.size_bytes, facts.changes, facts.mark)

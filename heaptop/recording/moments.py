@@ -4,7 +4,6 @@ A segment's lines stand beside it as `NNNNNN.moments`, a table with tabs that aw
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -95,8 +94,7 @@ class Break(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """All moments of a recording on one clock: `at` rises. `breaks` is where time or the boot does not go on."""
 
     at: tuple[float, ...]

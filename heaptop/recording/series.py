@@ -12,7 +12,6 @@ import stat
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 from types import MappingProxyType
@@ -71,8 +70,7 @@ def moments_of(replayed: Replayed) -> tuple[Moment, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """A segment: its moments, of which boot they are, and what reads it."""
 
     boot_id: str

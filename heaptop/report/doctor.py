@@ -2,9 +2,8 @@
 
 import errno
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.assemble.limits import UDEV_RULE, hidden_by, is_in_a_pid_namespace, locked_heaps
 from heaptop.capture import Capture, ReadError
@@ -34,8 +33,7 @@ CAPABILITIES: Final = {
 """Those that open a source (linux/capability.h), by their bit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Probes:
+class Probes(NamedTuple):
     """What only a look at the running kernel tells: `capabilities` is the effective set as /proc/self/status has it,
     `tracepoints` those of dma-bufs and CMA, None where tracefs cannot be listed; `perf_paranoid` is
     kernel.perf_event_paranoid. In a user namespace below the first capabilities open none of the kernel's own files.
@@ -52,8 +50,7 @@ class Probes:
     is_in_a_user_namespace: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(NamedTuple):
     """How an attempt to watch live events ended: what is watched and what is missing then, or why there are none
     (`is_denied`: for want of permission). `time_ms` is what it took to begin and to end.
     """
@@ -65,16 +62,14 @@ class Watch:
     is_denied: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What one reading takes: wall time, and the size of the texts where there are any."""
 
     time_ms: float
     size_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One source of facts. `there` and `readable` are None where this cannot be told, `cost` where it was not measured;
     `source` is its name for --source, None for what cannot be switched off.
     """
@@ -102,8 +97,7 @@ def _refused(name: str, adds: str, detail: str, remedy: str = "") -> Check:
     return Check(name, there=None, readable=False, detail=detail, adds=adds, remedy=remedy)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """A file or tree of the kernel: what it adds, and the remedy (or option) where the kernel does not have it."""
 
     name: str
@@ -161,11 +155,11 @@ def examine(
     checks = [_nodes(capture, tuple(heaps), probes), *(_place(capture, place, probes) for place in _PLACES)]
     checks += [_tables(capture, probes), _maps(capture, probes)]
     if probes is None:
-        checks = [replace(check, remedy="") for check in checks]
+        checks = [check._replace(remedy="") for check in checks]
     else:
         checks += [_processes(capture), _debugfs(probes), _bpf(capture, probes)]
         checks += [_tracepoints(probes), _kprobes(probes), _capabilities(probes)]
-    told = tuple(replace(check, cost=costs.get(check.source or "")) for check in checks)
+    told = tuple(check._replace(cost=costs.get(check.source or "")) for check in checks)
     return told if watch is None else (*told, _live_events(watch))
 
 
@@ -184,7 +178,7 @@ def _nodes(capture: Capture, heaps: tuple[str, ...], probes: Probes | None) -> C
 
 
 def _place(capture: Capture, place: _Place, probes: Probes | None) -> Check:
-    return replace(_look_at(capture, place, probes), source=source_of(place.path))
+    return _look_at(capture, place, probes)._replace(source=source_of(place.path))
 
 
 def _look_at(capture: Capture, place: _Place, probes: Probes | None) -> Check:
@@ -217,12 +211,12 @@ def _ancestor_errors(capture: Capture, path: str) -> list[ReadError]:
 def _tables(capture: Capture, probes: Probes | None) -> Check:
     denied = sum(process.table.error is not None for process in capture.processes)
     adds = "who holds a buffer by descriptor, its name and count"
-    return replace(_of_processes(capture, probes, "fd tables", denied, adds), source="fd")
+    return _of_processes(capture, probes, "fd tables", denied, adds)._replace(source="fd")
 
 
 def _maps(capture: Capture, probes: Probes | None) -> Check:
     denied = sum(isinstance(process.files.get("maps"), ReadError) for process in capture.processes)
-    return replace(_of_processes(capture, probes, "maps", denied, "who holds a buffer by mapping alone"), source="maps")
+    return _of_processes(capture, probes, "maps", denied, "who holds a buffer by mapping alone")._replace(source="maps")
 
 
 def _processes(capture: Capture) -> Check:
@@ -302,7 +296,7 @@ def _tracepoints(probes: Probes) -> Check:
     if not probes.tracepoints:
         return _absent(name, adds, "none of dma_buf or cma", _built_with("CONFIG_EVENT_TRACING and CONFIG_CMA"))
     found = Check(name, there=True, readable=True, detail=", ".join(probes.tracepoints), adds=adds, remedy="")
-    return found if _is_able(probes) else replace(found, readable=False, remedy=AS_ROOT)
+    return found if _is_able(probes) else found._replace(readable=False, remedy=AS_ROOT)
 
 
 def _kprobes(probes: Probes) -> Check:
@@ -311,7 +305,7 @@ def _kprobes(probes: Probes) -> Check:
         return _absent(name, adds, "the kernel has none", _built_with("CONFIG_KPROBE_EVENTS"))
     paranoid = "" if probes.perf_paranoid is None else f", kernel.perf_event_paranoid is {probes.perf_paranoid}"
     found = Check(name, there=True, readable=True, detail=f"the kernel has them{paranoid}", adds=adds, remedy="")
-    return found if _is_able(probes) else replace(found, readable=False, remedy=AS_ROOT)
+    return found if _is_able(probes) else found._replace(readable=False, remedy=AS_ROOT)
 
 
 def _live_events(watch: Watch) -> Check:
@@ -325,7 +319,7 @@ def _live_events(watch: Watch) -> Check:
         return _absent(name, adds, watch.why, _built_with("CONFIG_BPF_EVENTS and CONFIG_KPROBE_EVENTS (5.8 on)"))
     missing = "".join(f"; without {gap}" for gap in watch.gaps)
     found = _read(name, adds, ", ".join(watch.watched) + missing)
-    return replace(found, cost=Cost(watch.time_ms))
+    return found._replace(cost=Cost(watch.time_ms))
 
 
 def _capabilities(probes: Probes) -> Check:

@@ -1,7 +1,7 @@
 """Whether a request fits into the CMA areas, and what would have to go: as text and as JSON."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from heaptop.analysis.in_the_way import InTheWay, in_the_way
 from heaptop.analysis.occupancy import Fit, fit, heap_align_order
@@ -13,8 +13,7 @@ from heaptop.report.text import UNKNOWN, buffer_name, title
 from heaptop.units import format_size, printable
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What one area says to a request. `way` is None where it fits, or never could, or nothing tells."""
 
     area: CmaArea

@@ -1,9 +1,8 @@
 """One self-contained HTML page about what was seen: no script, nothing loaded from elsewhere, every name escaped."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.analysis.classes import holder_text
 from heaptop.analysis.occupancy import cells
@@ -32,8 +31,7 @@ svg { display: block; max-width: 100%; } .u { fill: var(--used); } .m { fill: va
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What a page tells: the newest snapshot, when watching began, bytes of all buffers over time, and the growth."""
 
     snapshot: Snapshot

@@ -1,8 +1,8 @@
 """Latencies of heaps as text, and as rows of JSON and CSV."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Final
+from dataclasses import asdict
+from typing import Final, NamedTuple
 
 from heaptop.analysis.latencies import Distribution
 from heaptop.report.csv import Value
@@ -23,8 +23,7 @@ HEADER: Final = (
 UNKNOWN: Final = "~"
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """One step of one heap and size. `error`: why the heap refused; `beside`: the same of the heap compared with."""
 
     heap: str

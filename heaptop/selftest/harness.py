@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.selftest import buffers, requests
 from heaptop.selftest.probe import Failed, KnownError, Probe, Skipped
@@ -11,8 +10,7 @@ from heaptop.selftest.probe import Failed, KnownError, Probe, Skipped
 TESTS: Final = (*requests.TESTS, *buffers.TESTS)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How one test went. `directive` is TAP's: SKIP, TODO or empty; `detail` why."""
 
     heap: str
@@ -22,8 +20,7 @@ class Result:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Heap:
+class Heap(NamedTuple):
     """A heap to test, and which ABI it speaks."""
 
     name: str

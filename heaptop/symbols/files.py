@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Final
+from typing import Final, NamedTuple
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
@@ -24,8 +24,7 @@ class NotUsableError(Exception):
     """A file is no ELF file that can be read, or not the one that was asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """Where to look. `folders` are the user's own: trees that mirror the paths of the device, with all names in them
     (Android's `symbols`), or files side by side. `debug` are those that distributions put debug files in. `root` is
     where the paths of frames begin.

@@ -1,16 +1,14 @@
 """What a source of live events must do."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from heaptop.capture import Capture
 from heaptop.model import Event, Gap
 from heaptop.parse.event_record import Step
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What was to be seen of a CMA area `after_s` seconds after it failed."""
 
     capture: Capture

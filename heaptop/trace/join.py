@@ -1,8 +1,8 @@
 """From steps to events: what one thread does within one call belongs together. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from heaptop.model import CmaReason, Event, EventKind
 from heaptop.parse.event_record import Step, What
@@ -12,8 +12,7 @@ PATIENCE_NS: Final = 1_000_000_000
 """How long an allocation may wait for the end of its call: what comes after the export is short."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is known of a live buffer, for when it is freed."""
 
     size_bytes: int | None
@@ -103,7 +102,7 @@ class Joiner:
         if (event := thread.alloc or (None if has_failed else self._begun(thread))) is not None:
             yield event._replace(latency_s=latency_s)
         elif thread.call is not None and step.result is not None and has_failed:
-            asked = replace(step, size_bytes=thread.call.size_bytes)
+            asked = step._replace(size_bytes=thread.call.size_bytes)
             yield self._event(EventKind.ALLOC_FAIL, asked)._replace(latency_s=latency_s, errno=-step.result)
 
     def _exported(self, step: Step, thread: _Thread) -> Iterator[Event]:
@@ -111,7 +110,7 @@ class Joiner:
         if step.result != 0:
             return
         if begun is not None:
-            step = replace(step, exporter=begun.exporter, size_bytes=step.size_bytes or begun.size_bytes)
+            step = step._replace(exporter=begun.exporter, size_bytes=step.size_bytes or begun.size_bytes)
         event = self._event(EventKind.ALLOC, step, exporter=_text(step.exporter))._replace(pfn=self._pfn(step, thread))
         if event.inode is not None:
             self._known[event.inode] = Known(event.size_bytes, event.exporter)
@@ -132,14 +131,14 @@ class Joiner:
         for tid in waiting:
             yield from self._settled(tid)
         known = Known(None, None) if step.inode is None else self._known.pop(step.inode, Known(None, None))
-        yield self._event(EventKind.FREE, replace(step, size_bytes=known.size_bytes), exporter=known.exporter)
+        yield self._event(EventKind.FREE, step._replace(size_bytes=known.size_bytes), exporter=known.exporter)
 
     def _cma_done(self, step: Step, thread: _Thread) -> Iterator[Event]:
         busy, thread.busy = thread.busy, False
         if step.result == 0:
             thread.pages = step
             return
-        asked = replace(step, size_bytes=None if step.count_pages is None else step.count_pages * self._page_bytes)
+        asked = step._replace(size_bytes=None if step.count_pages is None else step.count_pages * self._page_bytes)
         yield self._event(EventKind.CMA_FAIL, asked)._replace(
             area=_text(step.area),
             align_order=step.align_order,

@@ -5,8 +5,7 @@ found out on the running kernel (`heaptop.trace.layout`), through helpers to whi
 """
 
 import platform
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.parse.event_record import ALLOC_COMMAND, HEADER, NUMBERS, RAW_BYTES, TEXT_BYTES, What
 from heaptop.scan.bpf_asm import (
@@ -42,8 +41,7 @@ _BUFFER_FILE: Final = 8
 """struct dma_buf: size and file come first (include/linux/dma-buf.h, 3.3 to 7.3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """Where struct pt_regs keeps a function's first three arguments, and its result."""
 
     arguments: tuple[int, int, int]
@@ -56,8 +54,7 @@ MACHINES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Offsets in structures whose layout depends on the kernel and its configuration."""
 
     inode_number: int

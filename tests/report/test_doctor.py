@@ -1,7 +1,6 @@
 """What doctor makes of a capture: what is there, what can be read, and the one command for the rest."""
 
 import errno
-from dataclasses import replace
 
 import pytest
 
@@ -38,7 +37,7 @@ def checks_of(capture: Capture, probes: Probes | None = USER, heaps: tuple[str, 
 
 
 def test_a_kernel_without_heaps() -> None:
-    checks = checks_of(capture_of(), replace(USER, debugfs_mounted=False))
+    checks = checks_of(capture_of(), USER._replace(debugfs_mounted=False))
     assert checks["/dev/dma_heap"].there is False
     assert checks["/dev/dma_heap"].remedy == EMULATOR
     assert checks["bufinfo"].remedy == MOUNT_DEBUGFS
@@ -50,8 +49,8 @@ def test_a_kernel_without_heaps() -> None:
 def test_a_plain_user() -> None:
     denied = tuple(ProcessCapture(pid, {"maps": DENIED}, FdTable(error=DENIED)) for pid in range(1, 413))
     checks = checks_of(capture_of(denied, sys__kernel__debug=DENIED, proc__meminfo=b"MemTotal: 1 kB\n"))
-    assert checks["bufinfo"] == replace(
-        checks["bufinfo"], there=None, readable=False, detail="EACCES (Permission denied)", remedy=AS_ROOT
+    assert checks["bufinfo"] == checks["bufinfo"]._replace(
+        there=None, readable=False, detail="EACCES (Permission denied)", remedy=AS_ROOT
     )
     assert checks["fd tables"].detail == "412 of 430 processes are not yours to read"
     assert (checks["fd tables"].readable, checks["fd tables"].remedy) == (True, AS_ROOT)
@@ -68,11 +67,11 @@ def test_root() -> None:
 
 
 def test_bpf_needs_both_its_capabilities() -> None:
-    only_bpf = replace(USER, capabilities=1 << 39)
+    only_bpf = USER._replace(capabilities=1 << 39)
     assert checks_of(capture_of(), only_bpf)["BPF iterator"].readable is False
-    both = replace(USER, capabilities=1 << 39 | 1 << 38)
+    both = USER._replace(capabilities=1 << 39 | 1 << 38)
     assert checks_of(capture_of(), both)["BPF iterator"].readable is True
-    assert checks_of(capture_of(), replace(USER, bpf_iterator=None))["BPF iterator"].readable is None
+    assert checks_of(capture_of(), USER._replace(bpf_iterator=None))["BPF iterator"].readable is None
 
 
 @pytest.mark.parametrize(
@@ -103,12 +102,12 @@ def test_a_pid_namespace() -> None:
 
 def test_tracing() -> None:
     assert checks_of(capture_of())["tracepoints"].remedy == MOUNT_TRACEFS
-    mounted = replace(ROOT, tracefs_mounted=True)
+    mounted = ROOT._replace(tracefs_mounted=True)
     assert checks_of(capture_of(), mounted)["tracepoints"].remedy == AS_ROOT
-    assert checks_of(capture_of(), replace(mounted, tracepoints=()))["tracepoints"].there is False
-    assert checks_of(capture_of(), replace(mounted, tracepoints=("cma",)))["tracepoints"].readable is True
+    assert checks_of(capture_of(), mounted._replace(tracepoints=()))["tracepoints"].there is False
+    assert checks_of(capture_of(), mounted._replace(tracepoints=("cma",)))["tracepoints"].readable is True
     assert "CONFIG_KPROBE_EVENTS" in checks_of(capture_of(), ROOT)["kprobes"].remedy
-    assert checks_of(capture_of(), replace(USER, kprobes=True))["kprobes"].remedy == AS_ROOT
+    assert checks_of(capture_of(), USER._replace(kprobes=True))["kprobes"].remedy == AS_ROOT
 
 
 def test_costs_are_those_of_the_source() -> None:
@@ -183,7 +182,7 @@ def test_live_events_that_cannot_be_had() -> None:
 
 def test_places_without_the_iterator_are_told() -> None:
     pages: dict[str, Raw] = {"bpf__dmabuf_pages": b""}
-    older = replace(ROOT, bpf_iterator=False)
+    older = ROOT._replace(bpf_iterator=False)
     assert "over descriptors" in checks_of(capture_of((), **pages), older)["BPF iterator"].detail
     assert (
         "over descriptors" not in checks_of(capture_of((), **pages, bpf__dmabuf_iter=b""), ROOT)["BPF iterator"].detail

@@ -2,11 +2,10 @@
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(NamedTuple):
     """What is to go wrong.
 
     `fail_nth` refuses that one allocation, counted from 1: of `fail_heap` where that is given, else of all. `fail_heap`

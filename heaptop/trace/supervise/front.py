@@ -8,7 +8,6 @@ import select
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 from heaptop.errors import HeaptopError, SourceError
@@ -155,8 +154,8 @@ def reserve_standard_fds() -> None:
 
 def _with_signals(job: Job, blocked: frozenset[int]) -> Job:
     """The command begins with the signals blocked that were before."""
-    fallback = None if job.fallback is None else replace(job.fallback, signals=blocked)
-    return replace(job, plan=replace(job.plan, signals=blocked), fallback=fallback)
+    fallback = None if job.fallback is None else job.fallback._replace(signals=blocked)
+    return job._replace(plan=job.plan._replace(signals=blocked), fallback=fallback)
 
 
 def _failure_of(event: Event, command: str) -> HeaptopError:

@@ -7,8 +7,7 @@ import signal
 import socket
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NamedTuple, NoReturn, TypeVar
 
 from heaptop.trace.supervise import seccomp
 from heaptop.trace.supervise.libc import LIBC, Machine, checked
@@ -29,8 +28,7 @@ _RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to run and how. `heaps` are the names of the nodes to show; None: the kernel's own are there.
 
     `signals` are those that the caller had blocked.

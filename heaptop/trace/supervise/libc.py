@@ -3,8 +3,7 @@
 import ctypes
 import os
 import platform
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from heaptop.errors import SourceError
 
@@ -12,8 +11,7 @@ LIBC: Final = ctypes.CDLL(None, use_errno=True)
 LIBC.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(NamedTuple):
     """What differs by instruction set: AUDIT_ARCH_* and the number of ioctl(2), natively and for 32-bit programs; those
     of open(2), where there is one, openat(2) and openat2(2).
     """

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import struct
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from heaptop.trace.supervise import _native
@@ -36,8 +35,7 @@ HEAP_COMMAND: Final = 0x4800
 """Type 'H' and number 0, whatever the size and the direction."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(NamedTuple):
     """Which ioctls stop: ALLOC. `all_of_a_heap`: and all others of type 'H', and any with the number 0, which a heap
     takes for ALLOC whatever its type (5.6 on). `commands` are stopped besides. `opens`: every open of a file, too.
     """

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from heaptop.trace.supervise import launch
 from heaptop.trace.supervise.allowance import Allowance
@@ -35,8 +35,7 @@ Nodes = Mapping[tuple[int, int], str]
 """The names of the private /dev's heaps by device and inode."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """What a supervisor does: start this, answer by that, each ALLOC `latency_s` late, and tell of each where asked.
 
     `respond` makes the responder once there is a listener; `call_sites` what takes note of stacks. `fallback` is the

@@ -1,7 +1,6 @@
 """The filter, instruction by instruction, against what it is to stop."""
 
 import struct
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -56,7 +55,7 @@ def test_what_stops(machine: Machine, native: bool, number: int, command: int) -
         if number != ioctl:
             assert verdict(code, number, arch, command) == ALLOW
         opens = machine.native_opens if native else machine.compat_opens
-        with_opens = program(machine, replace(stopped, opens=True))
+        with_opens = program(machine, stopped._replace(opens=True))
         assert verdict(with_opens, ioctl, arch, command) == (STOP if stops else ALLOW)
         if number != ioctl:
             assert verdict(with_opens, number, arch, command) == (STOP if number in opens else ALLOW)
