@@ -39,6 +39,7 @@ int main(int count_words, char **words) {
 	flags |= strchr(words[2], 'f') ? CLONE_FILES : 0;
 	flags |= strchr(words[2], 'm') ? CLONE_VM : 0;
 	pid_t self = getpid();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGUSR1, add);
 	signal(SIGCHLD, SIG_IGN);
 	for (int i = 0; i < buffers; i++)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from heaptop.scan import patience
 from heaptop.scan.chunks import Chunks
 from heaptop.scan.incremental import IncrementalScan
 from heaptop.scan.proc import ProcScan
@@ -85,7 +86,7 @@ def main(arguments: list[str]) -> int:
         ("-", 4, 2000),
     ):
         with standing(count, shared, buffers, every_us):
-            session = Session(backend_of(None), time.time)
+            session = Session(backend_of(None, patience.TIMEOUT_S), time.time)
             costs = []
             for _ in range(5):
                 began = time.process_time()

@@ -36,12 +36,12 @@ def told(pids: Iterable[int] | None, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def backend_of(pids: Iterable[int] | None) -> KernelBackend:
+def backend_of(pids: Iterable[int] | None, timeout_s: float = TIMEOUT_S) -> KernelBackend:
     """The kernel's, of these processes; None for all."""
     scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
-    chunks = Chunks(scan, TIMEOUT_S, prefixes=(PREFIX,), stand_ins=True)
+    chunks = Chunks(scan, timeout_s, prefixes=(PREFIX,), stand_ins=True)
     chosen = scan.pids if pids is None else partial(sorted, pids)
-    return KernelBackend(timeout_s=TIMEOUT_S, holders=IncrementalScan(chunks, chosen))
+    return KernelBackend(timeout_s=timeout_s, holders=IncrementalScan(chunks, chosen))
 
 
 def main(chosen: str, arguments: list[str]) -> int:
