@@ -106,15 +106,16 @@ class Session:
         """The mark that is set."""
         return self._mark
 
-    def refresh(self) -> Update:
-        """Capture, assemble, compare.
+    def refresh(self, ahead: tuple[Capture, float] | None = None) -> Update:
+        """Capture, assemble, compare. `ahead` is a capture that was taken before, and how many seconds that took.
 
         Raises:
             SourceError, RecordingError: as `Backend.capture`.
         """
         began = self._timer()
-        capture = self._backend.capture()
+        capture = self._backend.capture() if ahead is None else ahead[0]
         captured = self._timer()
+        capture_s = captured - began if ahead is None else ahead[1]
         snapshot = self._places.put_into(self._assembler.assemble(capture))
         assembled = self._timer()
         before, self._snapshot = self._snapshot, snapshot
@@ -139,7 +140,7 @@ class Session:
             delta=delta,
             since_mark=None if self._since is None else self._since.follow(snapshot),
             history=memory.history(),
-            cost=Cost(captured - began, assembled - captured, self._cpu_share()),
+            cost=Cost(capture_s, assembled - captured, self._cpu_share()),
             number=self._number,
             lost=self._lost(snapshot),
             growth=self._growing.lately(),

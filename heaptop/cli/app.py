@@ -2,12 +2,15 @@
 
 import os
 import sys
+from functools import partial
+from typing import TYPE_CHECKING
 
-from heaptop.backend.select import open_backend
 from heaptop.cli.options import Options
-from heaptop.cli.source import stand_at
 from heaptop.cli.verbs import VERBS
 from heaptop.errors import UsageError
+
+if TYPE_CHECKING:
+    from heaptop.backend.select import Opened
 
 INTERVAL_S: float = 1.0
 """How often the app looks where `--interval` says nothing."""
@@ -29,21 +32,30 @@ def run(options: Options) -> int:
         compile_filter(options.filter)  # a wrong one is told here, in words, rather than inside the app
     if options.no_color:
         os.environ["NO_COLOR"] = "1"
+    from heaptop.tui.start import run_app
+
+    return run_app(
+        partial(_open, options),
+        source_name=options.backend,
+        interval_s=options.interval or INTERVAL_S,
+        readonly=options.readonly,
+        filter_text=options.filter,
+        theme=None,
+    )
+
+
+def _open(options: Options) -> "Opened":
+    """The source, at the moment that was asked for. While the app starts, in another thread than the screen's."""
+    from heaptop.backend.select import open_backend
+    from heaptop.cli.source import stand_at
+
     found = open_backend(options.backend, root=options.root, readonly=options.readonly, off=options.off)
     try:
         stand_at(found.backend, options.at)
-        from heaptop.tui.start import run_app
-
-        return run_app(
-            found.backend,
-            note=found.note,
-            interval_s=options.interval or INTERVAL_S,
-            readonly=options.readonly,
-            filter_text=options.filter,
-            theme=None,
-        )
-    finally:
+    except BaseException:
         found.backend.close()
+        raise
+    return found
 
 
 def _on_a_terminal() -> bool:

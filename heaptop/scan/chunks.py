@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
 from heaptop.capture import FdLink, FdTable, ProcessCapture, Raw, ReadError
+from heaptop.scan import floor
 from heaptop.scan._reader import DETAIL_NAMES, LATER, Details, Infos
 from heaptop.scan._scan import Look, table_sum
 from heaptop.scan.patience import TIMEOUT_S, Patience
@@ -147,6 +148,7 @@ class _Looking:
         """Fill `found`."""
         try:
             self._look.run()
+            floor.wait()
             for pid, sight, table in zip(self._pids, self._look.found(), self._look.tables(), strict=True):
                 if sight is False:
                     capture = self._scan.process(pid)

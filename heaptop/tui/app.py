@@ -1,44 +1,34 @@
 """The app: what each key and each command of the palette does. The shell below it shows and jumps."""
 
 import asyncio
-import mmap
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
 from textual.screen import Screen
 
-from heaptop import recording
-from heaptop.analysis.events import as_buffer
-from heaptop.analysis.sites import Of, PeakKeeper
-from heaptop.backend.base import Backend, ContentReader, FdAt, whole_capture
+from heaptop.backend.base import ContentReader, FdAt, whole_capture
 from heaptop.errors import HeaptopError
-from heaptop.model import Buffer, Process, ProcessId
-from heaptop.session import ways_to
 from heaptop.tui import bindings
-from heaptop.tui.event_log import EventLog
-from heaptop.tui.event_screen import EventScreen
-from heaptop.tui.help import Key, capital, help_lines
-from heaptop.tui.live import Live
 from heaptop.tui.messages import EventsTold, SnapshotArrived
-from heaptop.tui.renderables.details import gap_lines, name_cell
-from heaptop.tui.sites_screen import SitesScreen
-from heaptop.tui.start import run_app
-from heaptop.tui.table_view import TableView
 from heaptop.tui.tabs import LAB
 from heaptop.tui.timekeeping import TimekeepingApp
-from heaptop.tui.watcher import Ended, Told
-from heaptop.tui.widgets.dialogs import Ask, Choice, Choose, Sheet
-from heaptop.tui.widgets.event_panel import EventPanel
-from heaptop.tui.widgets.filter_bar import FilterBar
 from heaptop.units import printable
 
-__all__ = ["HeaptopApp", "run_app"]
-
+if TYPE_CHECKING:
+    from heaptop.analysis.sites import PeakKeeper
+    from heaptop.model import Buffer, Process, ProcessId
+    from heaptop.tui.event_log import EventLog
+    from heaptop.tui.event_screen import EventScreen
+    from heaptop.tui.live import Live
+    from heaptop.tui.sites_screen import SitesScreen
+    from heaptop.tui.watcher import Told
+    from heaptop.tui.widgets.dialogs import Choice
+    from heaptop.tui.widgets.event_panel import EventPanel
 
 END_S = 2.0
 """How long the end waits for the watcher of events; what it watches with is gone with this process anyway."""
@@ -47,19 +37,38 @@ END_S = 2.0
 class HeaptopApp(TimekeepingApp):
     """One terminal, one backend."""
 
-    def __init__(self, backend: Backend, **options: Any) -> None:
-        """See ShellApp."""
-        super().__init__(backend, **options)
-        self.live = Live(self.poller, self._tell_events)
-        self.peak = PeakKeeper()
+    _live: "Live | None" = None
+    _peak: "PeakKeeper | None" = None
+    _event_panel: "EventPanel | None" = None
+    _event_screen: "EventScreen | None" = None
+    _sites_screen: "SitesScreen | None" = None
 
-    def _tell_events(self, log: EventLog, told: Told) -> None:
+    @property
+    def live(self) -> "Live":
+        """Events as they happen."""
+        if self._live is None:
+            from heaptop.tui.live import Live
+
+            self._live = Live(self.poller, self._tell_events)
+        return self._live
+
+    @property
+    def peak(self) -> "PeakKeeper":
+        """The moment with most bytes."""
+        if self._peak is None:
+            from heaptop.analysis.sites import PeakKeeper
+
+            self._peak = PeakKeeper()
+        return self._peak
+
+    def _tell_events(self, log: "EventLog", told: "Told") -> None:
         """In the watcher's thread: pass it on to the app's."""
         self.post_message(EventsTold(log, told))
 
     def on_unmount(self) -> None:
         """Events end first: who watches them may be waiting for the poller."""
-        self.live.turn_off(END_S)
+        if self._live is not None:
+            self._live.turn_off(END_S)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What cannot work is not offered."""
@@ -69,13 +78,14 @@ class HeaptopApp(TimekeepingApp):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        self.query_one(FilterBar).open(self.shown.filter_text)
+        if self.filter_bar is not None:
+            self.filter_bar.open(self.shown.filter_text)
 
     async def action_back(self) -> None:
         """Esc: close the details, else clear the filter."""
-        if isinstance(self.view, TableView) and self.view.close_details():
+        if self.view is not None and self.view.close_details():
             return
-        if self.query_one(FilterBar).display:
+        if self.filter_bar is not None and self.filter_bar.display:
             self.action_clear_filter()
 
     def action_clear_filter(self) -> None:
@@ -93,8 +103,8 @@ class HeaptopApp(TimekeepingApp):
         shown = self.shown
         shown.held = None if shown.held else shown.newest
         self.poller.hold(shown.held.update if shown.held else None)
-        if self.live.log is not None:
-            self.live.log.hold(still=shown.held is not None)
+        if self._live is not None and self._live.log is not None:
+            self._live.log.hold(still=shown.held is not None)
             self._draw_events()
         self._draw_view()
         self.redraw()
@@ -137,6 +147,8 @@ class HeaptopApp(TimekeepingApp):
 
     def action_write_capture(self) -> None:
         """Write one capture; asks where."""
+        from heaptop.tui.widgets.dialogs import Ask
+
         name = time.strftime("heaptop-%Y%m%d-%H%M%S.tar.gz", time.localtime(self.clock()))
         hint = "A folder, or .tar or .tar.gz. It holds names of processes and buffers."
         self.push_screen(Ask("Write a capture to", hint, name), self._write_capture)
@@ -146,6 +158,8 @@ class HeaptopApp(TimekeepingApp):
             self.run_worker(self._write(os.path.expanduser(path)), group="write")
 
     async def _write(self, path: str) -> None:
+        from heaptop import recording
+
         try:
             await asyncio.wrap_future(self.submit(lambda backend: recording.write(whole_capture(backend), path)))
         except HeaptopError as error:
@@ -160,8 +174,11 @@ class HeaptopApp(TimekeepingApp):
         else:
             self.live.turn_on()
         main = self.screen_stack[0]
-        if not main.query(EventPanel):
-            await main.mount(EventPanel(), before="#filter-bar")
+        if self._event_panel is None:
+            from heaptop.tui.widgets.event_panel import EventPanel
+
+            self._event_panel = EventPanel()
+            await main.mount(self._event_panel, before="#filter-bar")
         self._draw_events()
 
     def action_event_list(self) -> None:
@@ -174,11 +191,16 @@ class HeaptopApp(TimekeepingApp):
             if inode is not None:
                 self.go_to_buffer(inode)
 
-        self.push_screen(EventScreen(self._page_bytes), take)
+        from heaptop.tui.event_screen import EventScreen
+
+        self._event_screen = EventScreen(self._page_bytes)
+        self.push_screen(self._event_screen, take)
         self.call_after_refresh(self._draw_events)
 
     def on_events_told(self, message: EventsTold) -> None:
         """Draw them; say why they ended, where nobody ended them."""
+        from heaptop.tui.watcher import Ended
+
         told = message.told
         if isinstance(told, Ended) and told.bug is not None:
             raise told.bug
@@ -189,26 +211,28 @@ class HeaptopApp(TimekeepingApp):
 
     @property
     def _page_bytes(self) -> int:
-        return mmap.PAGESIZE if self.update is None else self.update.snapshot.page_bytes
+        return os.sysconf("SC_PAGE_SIZE") if self.update is None else self.update.snapshot.page_bytes
 
     def _draw_events(self) -> None:
         log = self.live.log
         if log is None:
             return
+        from heaptop.analysis.events import as_buffer
+
         chosen = self.filter
-        events = log.shown if chosen is None else [one for one in log.shown if chosen.matches(as_buffer(one.event))]
-        for panel in self.screen_stack[0].query(EventPanel):
-            panel.set_class(not self.live.is_on, "-off")
-            panel.tell(log, events, self._page_bytes)
-        if isinstance(self.screen, EventScreen):
-            self.screen.tell(log, events)
+        events = [one for one in log.shown if chosen is None or chosen.matches(as_buffer(one.event))]
+        if self._event_panel is not None:
+            self._event_panel.set_class(not self.live.is_on, "-off")
+            self._event_panel.tell(log, events, self._page_bytes)
+        if self._event_screen is not None and self.screen is self._event_screen:
+            self._event_screen.tell(log, events)
 
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
         """Remember the moment with most bytes, and draw the call sites where they are shown."""
         update = message.frame.update
         self.peak.look(update.snapshot)
-        if isinstance(self.screen, SitesScreen) and self.shown.held is None:
-            self.screen.tell(update)
+        if self._sites_screen is not None and self.screen is self._sites_screen and self.shown.held is None:
+            self._sites_screen.tell(update)
 
     def action_sites(self) -> None:
         """Where buffers were allocated."""
@@ -217,8 +241,11 @@ class HeaptopApp(TimekeepingApp):
             if inode is not None:
                 self.go_to_buffer(inode)
 
+        from heaptop.analysis.sites import Of
+        from heaptop.tui.sites_screen import SitesScreen
+
         is_of_suspects = self.view is not None and self.view.title == "Leaks"
-        screen = SitesScreen(self.peak, Of.LEAKED if is_of_suspects else Of.LIVE)
+        screen = self._sites_screen = SitesScreen(self.peak, Of.LEAKED if is_of_suspects else Of.LIVE)
         self.push_screen(screen, take)
         if self.update is not None:
             screen.tell(self.update)
@@ -232,11 +259,17 @@ class HeaptopApp(TimekeepingApp):
 
     def action_gaps(self) -> None:
         """What could not be read, why, and the remedy."""
+        from heaptop.tui.renderables.details import gap_lines
+        from heaptop.tui.widgets.dialogs import Sheet
+
         gaps = self.update.snapshot.gaps if self.update else ()
         self.push_screen(Sheet("What could not be read", gap_lines(gaps)))
 
     def action_help(self) -> None:
         """All keys, marks, the filter language."""
+        from heaptop.tui.help import Key, capital, help_lines
+        from heaptop.tui.widgets.dialogs import Sheet
+
         here: list[Key] = []
         everywhere: list[Key] = []
         for active in self.screen.active_bindings.values():
@@ -248,6 +281,8 @@ class HeaptopApp(TimekeepingApp):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: everything that has a key here, and what has none."""
+        from heaptop.tui.help import capital
+
         for active in screen.active_bindings.values():
             binding = active.binding
             if binding.description and active.enabled and binding.action != "command_palette":
@@ -263,7 +298,9 @@ class HeaptopApp(TimekeepingApp):
 
     def show_content(self, inode: int) -> None:
         """Show what is in this buffer; heaptop's own descriptor of it, where it has one, is used first."""
-        from heaptop.tui.content_screen import ContentScreen  # noqa: PLC0415 - when it is first asked for
+        from heaptop.session import ways_to
+        from heaptop.tui.content_screen import ContentScreen
+        from heaptop.tui.renderables.details import name_cell
 
         reader, buffer = self.content_reader, self.buffers.get(inode)
         own = [FdAt(os.getpid(), held.fd) for held in self.held.allocations if held.inode == inode]
@@ -273,12 +310,12 @@ class HeaptopApp(TimekeepingApp):
             opener = partial(reader.open_content, inode, ways)
             self.push_screen(ContentScreen(name, f"buffer-{inode}", opener, plain=self.ascii or self.no_color))
 
-    def choose_holder(self, buffer: Buffer) -> None:
+    def choose_holder(self, buffer: "Buffer") -> None:
         """Let the user choose among all who hold this buffer."""
         holders = {holder.process: holder.comm for holder in buffer.holders}
         self._choose_process(f"Who holds {buffer.inode}", [(id_, comm, "") for id_, comm in holders.items()])
 
-    def choose_sharer(self, process: Process) -> None:
+    def choose_sharer(self, process: "Process") -> None:
         """Let the user choose among the processes that share a buffer with this one."""
         shared: Counter[tuple[ProcessId, str]] = Counter()
         for inode in process.inodes:
@@ -291,10 +328,12 @@ class HeaptopApp(TimekeepingApp):
         ]
         self._choose_process(f"Who shares buffers with {process.comm}", rows)
 
-    def _choose_process(self, title: str, rows: Sequence[tuple[ProcessId, str, str]]) -> None:
+    def _choose_process(self, title: str, rows: "Sequence[tuple[ProcessId, str, str]]") -> None:
         if not rows:
             self.say(f"{title}: nobody is seen")
             return
+        from heaptop.tui.widgets.dialogs import Choose
+
         choices: list[Choice] = [
             (str(index), ((f"{id_.pid:>7} ", "dim"), (comm, "strong"), (f"  {note}", "dim")))
             for index, (id_, comm, note) in enumerate(rows)

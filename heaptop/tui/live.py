@@ -31,6 +31,8 @@ class Live:
         """Begin to watch, with a new log."""
         log = self.log = EventLog()
         backend = self._poller.backend
+        if backend is None:
+            return  # not open yet
         # The backend is the poller's: whatever is asked of it is asked in the poller's thread.
         self._watcher = Watcher(
             lambda: event_source(backend, ask=self._ask), lambda told: self._tell(log, told), self._learn

@@ -3,14 +3,17 @@
 import os
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from heaptop.analysis.filter import Filter, FilterContext, compile_filter
 from heaptop.errors import FilterError, HeaptopError
-from heaptop.session import Mark, Update
-from heaptop.tui.frame import Frame
 from heaptop.tui.renderables.chrome import HeaderFacts, Piece, changed_text, spread
 from heaptop.tui.renderables.sparkline import sparkline
 from heaptop.units import format_size, printable
+
+if TYPE_CHECKING:
+    from heaptop.analysis.filter import Filter, FilterContext
+    from heaptop.session import Mark, Update
+    from heaptop.tui.frame import Frame
 
 
 @dataclass(slots=True)
@@ -21,26 +24,26 @@ class Shown:
     recorded, empty where nothing.
     """
 
-    newest: Frame | None = None
-    held: Frame | None = None
+    newest: "Frame | None" = None
+    held: "Frame | None" = None
     error: HeaptopError | None = None
-    filter: Filter | None = None
+    filter: "Filter | None" = None
     filter_error: FilterError | None = None
     filter_text: str = ""
-    mark: Mark | None = None
+    mark: "Mark | None" = None
     since_mark_only: bool = False
     pace: str = ""
     place: str = ""
     recording: str = ""
-    _context: tuple[Frame, FilterContext] | None = None
+    _context: "tuple[Frame, FilterContext] | None" = None
 
     @property
-    def frame(self) -> Frame | None:
+    def frame(self) -> "Frame | None":
         """What views draw."""
         return self.held or self.newest
 
     @property
-    def update(self) -> Update | None:
+    def update(self) -> "Update | None":
         """The update that views draw."""
         return None if self.frame is None else self.frame.update
 
@@ -64,14 +67,18 @@ class Shown:
         if not text.strip():
             self.filter = None
             return
+        from heaptop.analysis.filter import compile_filter  # when one is first typed
+
         try:
             self.filter = compile_filter(text)
         except FilterError as error:
             self.filter_error = error
 
     @property
-    def context(self) -> FilterContext:
+    def context(self) -> "FilterContext":
         """What the filter needs to know of the shown frame."""
+        from heaptop.analysis.filter import FilterContext  # who asks has loaded it
+
         frame = self.frame
         if frame is None:
             return FilterContext()
@@ -86,7 +93,7 @@ class Shown:
         return self._context[1]
 
 
-def since_mark(update: Update) -> frozenset[int] | None:
+def since_mark(update: "Update") -> frozenset[int] | None:
     """Inodes that are new, gone or changed since the mark; None where no mark is set."""
     delta = update.since_mark
     if delta is None:
@@ -167,7 +174,7 @@ def state_line(shown: Shown, status: str, width: int) -> tuple[Piece, ...]:
     return spread(left or [Piece(" ")], [Piece(status + " ", "dim")] if status else [], width)
 
 
-def mark_text(update: Update) -> str:
+def mark_text(update: "Update") -> str:
     """What became of things since the mark."""
     delta = update.since_mark
     if delta is None:
@@ -175,7 +182,7 @@ def mark_text(update: Update) -> str:
     return changed_text(delta)
 
 
-def trend_line(frame: Frame | None, width: int) -> tuple[Piece, ...]:
+def trend_line(frame: "Frame | None", width: int) -> tuple[Piece, ...]:
     """The total over time, on one line."""
     if frame is None:
         return ()

@@ -71,7 +71,7 @@ class SitesScreen(ModalScreen[int | None]):
         """`of` are the buffers that are shown at first."""
         super().__init__()
         self._peak = peak
-        from heaptop.symbols.symbolizer import Symbolizer  # noqa: PLC0415 - a reader of ELF files, for this screen
+        from heaptop.symbols.symbolizer import Symbolizer  # a reader of ELF files, for this screen
 
         self._symbolizer = Symbolizer()
         self._update: Update | None = None
@@ -240,8 +240,8 @@ class SitesScreen(ModalScreen[int | None]):
     def _write(self, path: str | None) -> None:
         if path is None:
             return
-        from heaptop.recording.file import write_file  # noqa: PLC0415 - when it is first asked for
-        from heaptop.report.site_exports import FORMATS, content, format_of  # noqa: PLC0415
+        from heaptop.recording.file import write_file  # when it is first asked for
+        from heaptop.report.site_exports import FORMATS, content, format_of
 
         kind = format_of(path)
         try:

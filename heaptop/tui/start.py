@@ -1,16 +1,21 @@
 """Opens the app. The first look begins here, in its thread, while Textual is still being imported."""
 
 import gc
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from heaptop.backend.base import Backend
 from heaptop.errors import Exit
+from heaptop.scan import floor
 from heaptop.tui.poller import Poller
+
+if TYPE_CHECKING:
+    from heaptop.backend.select import Opened
 
 
 def run_app(
-    backend: Backend,
+    source: "Callable[[], Opened]",
     *,
-    note: str,
+    source_name: str,
     interval_s: float,
     readonly: bool,
     filter_text: str | None,
@@ -18,20 +23,23 @@ def run_app(
 ) -> int:
     """Run the app until the user or a signal ends it; returns the exit code.
 
-    However it ends, test buffers are freed and the backend is closed.
+    `source` opens it, in the thread that looks; `source_name` is shown until that is done. However the app ends, test
+    buffers are freed and the backend is closed.
+
+    Raises:
+        UsageError, SourceError, RecordingError: the source cannot be opened.
     """
-    poller = Poller(backend, interval_s)
+    floor.take()
+    poller = Poller(source, interval_s)
     poller.start()
     try:
-        gc.disable()  # what is made while modules load, stays
-        from heaptop.tui.app import HeaptopApp  # noqa: PLC0415 - a fifth of a second, in which the first scan runs
+        gc.disable()  # what is made while modules load, stays: see `HostApp`
+        from heaptop.tui.app import HeaptopApp
 
-        gc.freeze()
-        gc.enable()
+        if poller.refused is not None:
+            raise poller.refused
         app = HeaptopApp(
-            backend,
-            note=note,
-            interval_s=interval_s,
+            source_name=source_name,
             readonly=readonly,
             filter_text=filter_text,
             theme=theme,
@@ -40,8 +48,11 @@ def run_app(
         try:
             code = app.run()
         finally:
-            app.live.turn_off()
             app.held.close()
+        if poller.refused is not None:
+            raise poller.refused
         return int(app.return_code or Exit.OK if code is None else code)
     finally:
+        gc.enable()
+        floor.give()
         poller.close()

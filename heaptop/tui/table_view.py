@@ -1,6 +1,5 @@
 """A view that is a table with a detail pane: what Buffers and Processes (and any list) have in common."""
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from typing import ClassVar, Generic, TypeVar
 
@@ -15,7 +14,6 @@ from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.table import Column
 from heaptop.tui.view import View
 from heaptop.tui.widgets.detail import DetailPane
-from heaptop.tui.widgets.dialogs import Choose
 from heaptop.tui.widgets.table import Table
 
 T = TypeVar("T")
@@ -80,6 +78,7 @@ class TableView(View, Generic[T]):
 
     def compose(self) -> ComposeResult:
         """Table, pane."""
+        self.pane.display = not self.shell.narrow
         with Container(classes="list-and-detail"):
             with Container(classes="list"):
                 yield self.table
@@ -159,6 +158,8 @@ class TableView(View, Generic[T]):
 
     async def action_sort(self) -> None:
         """Choose what to sort by."""
+        from heaptop.tui.widgets.dialogs import Choose
+
         choices = [(column.key, ((column.title, ""),)) for column in self.table.columns if column.sortable]
         current = self.table.sorted_by or ("", False)
 
@@ -181,6 +182,8 @@ class TableView(View, Generic[T]):
             return
         facts = self.facts(row)
         if as_json:
+            import json
+
             self.shell.copy(json.dumps(facts))
         else:
             self.shell.copy("\t".join("~" if value is None else str(value) for value in facts.values()))

@@ -9,13 +9,14 @@ primary = "#7aa2f7"      # also secondary, warning, error, success, accent, fore
 orphan = "#bb9af7"       # any of `VARIABLES`, or one of Textual's
 """
 
+import os
 import tomllib
 from dataclasses import dataclass, fields
-from importlib.resources import files
 
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "themes")
 DEFAULT = "heaptop-dark"
 
 VARIABLES = {
@@ -58,16 +59,28 @@ class Themes:
     troubles: tuple[str, ...]
 
 
+def load_theme(name: str) -> Theme | None:
+    """The theme in the file of this name; None where there is none that can be read."""
+    try:
+        return theme_of(_read(f"{name}.toml"), name)
+    except (ValueError, OSError):
+        return None
+
+
 def load_themes() -> Themes:
     """Read all theme files of the package."""
     themes, troubles = [], []
-    folder = files("heaptop") / "themes"
-    for file in sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda e: e.name):
+    for name in sorted(name for name in os.listdir(FOLDER) if name.endswith(".toml")):
         try:
-            themes.append(theme_of(file.read_bytes(), file.name))
+            themes.append(theme_of(_read(name), name))
         except (ValueError, OSError) as error:
-            troubles.append(f"theme {file.name} is left out: {error}")
+            troubles.append(f"theme {name} is left out: {error}")
     return Themes(tuple(themes), tuple(troubles))
+
+
+def _read(name: str) -> bytes:
+    with open(os.path.join(FOLDER, name), "rb") as file:
+        return file.read()
 
 
 def theme_of(raw: bytes, file_name: str) -> Theme:

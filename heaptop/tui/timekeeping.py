@@ -3,24 +3,20 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
 from functools import partial
-from typing import Any, Final
-
-from textual.app import ComposeResult
-from textual.widget import Widget
+from typing import TYPE_CHECKING, Final
 
 from heaptop.backend.base import Backend, Recorded, Timeline
-from heaptop.capture import Capture
 from heaptop.errors import HeaptopError
-from heaptop.recorder import Recorder
-from heaptop.session import Session, Update
-from heaptop.tui.playback import Playback
-from heaptop.tui.renderables.timeline import place_text
 from heaptop.tui.shell import ShellApp
-from heaptop.tui.widgets.dialogs import Ask
-from heaptop.tui.widgets.timeline import TimelineBar
 from heaptop.units import format_size
+
+if TYPE_CHECKING:
+    from heaptop.capture import Capture
+    from heaptop.recorder import Recorder
+    from heaptop.session import Session, Update
+    from heaptop.tui.playback import Playback
+    from heaptop.tui.widgets.timeline import TimelineBar
 
 FRAME_S: Final = 0.1
 """How often it is looked whether the next moment has come."""
@@ -29,35 +25,33 @@ FRAME_S: Final = 0.1
 class TimekeepingApp(ShellApp):
     """The shell with a time line where a recording of many moments is shown; elsewhere it can record."""
 
-    def __init__(self, backend: Backend, **options: Any) -> None:
-        """See ShellApp."""
-        super().__init__(backend, **options)
-        many = isinstance(backend, Recorded) and len(backend.moments()) > 1
-        self.playback = (
-            Playback(backend, time.monotonic, self.poller.moment) if many and isinstance(backend, Recorded) else None
-        )
-        self.recorder: Recorder | None = None
-        self._asked = -1 if self.playback is None else self.playback.index
+    playback: "Playback | None" = None
+    recorder: "Recorder | None" = None
+    timeline: "TimelineBar | None" = None
+    _asked = -1
+
+    async def meet_source(self, backend: Backend) -> None:
+        """The time line stands above the line of state, and time goes on."""
+        await super().meet_source(backend)
+        if not isinstance(backend, Recorded) or len(backend.moments()) < 2:
+            return
+        from heaptop.tui.playback import Playback  # where there is a recording
+        from heaptop.tui.widgets.timeline import TimelineBar
+
+        self.playback = Playback(backend, time.monotonic, self.poller.moment)
+        self._asked = self.playback.index
+        self.timeline = TimelineBar("timeline", self.playback)
+        await self.screen_stack[0].mount(self.timeline, before="#state")
+        self.set_interval(FRAME_S, self.play_on)
+        self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Going about in time is for recordings, and making one for what goes on."""
         if action in ("step", "speed", "next_change", "next_stop", "go_to_time"):
             return self.playback is not None
         if action == "record":
-            return not isinstance(self._backend, Timeline)
+            return self.poller.backend is not None and not isinstance(self.poller.backend, Timeline)
         return super().check_action(action, parameters)
-
-    def compose(self) -> ComposeResult:
-        """The time line stands above the line of state."""
-        for widget in _children(super().compose()):
-            if widget.id == "state":
-                yield TimelineBar("timeline", self.playback)
-            yield widget
-
-    async def on_mount(self) -> None:
-        """Time goes on."""
-        if self.playback is not None:
-            self.set_interval(FRAME_S, self.play_on)
 
     def on_unmount(self) -> None:
         """However the app ends, a recording is ended well: after the last look."""
@@ -68,11 +62,11 @@ class TimekeepingApp(ShellApp):
     def redraw(self) -> None:
         """The time line too."""
         self.shown.pace = self._pace()
-        self.shown.place = "" if self.playback is None else place_text(self.playback)
         self.shown.recording = self._recording_text()
+        self.shown.place = "" if self.timeline is None else self.timeline.place
         super().redraw()
-        for bar in self.screen_stack[0].query(TimelineBar) if self.screen_stack else ():
-            bar.draw()
+        if self.timeline is not None:
+            self.timeline.draw()
 
     # ---- playing ----
 
@@ -125,6 +119,8 @@ class TimekeepingApp(ShellApp):
         """Asks for a moment."""
         if self.playback is not None:
             hint = "-3m  +10s  14:02:11  3 minutes ago  50%  first  last  or the label of a mark"
+            from heaptop.tui.widgets.dialogs import Ask  # when it is first asked for
+
             self.push_screen(Ask("Go to", hint, ""), self._go_to_time)
 
     def _go_to_time(self, text: str | None) -> None:
@@ -136,13 +132,13 @@ class TimekeepingApp(ShellApp):
             else:
                 self._show_moment()
 
-    def on_timeline_bar_sought(self, message: TimelineBar.Sought) -> None:
+    def on_timeline_bar_sought(self, message: "TimelineBar.Sought") -> None:
         """There."""
         if self.playback is not None:
             self.playback.go_to_share(message.share)
             self._show_moment()
 
-    def on_timeline_bar_stepped(self, message: TimelineBar.Stepped) -> None:
+    def on_timeline_bar_stepped(self, message: "TimelineBar.Stepped") -> None:
         """So far."""
         self.action_step(message.step)
 
@@ -168,6 +164,8 @@ class TimekeepingApp(ShellApp):
             self.say(f"recorded {counts.moments} moments to {recorder.path}, {size}")
             self.redraw()
             return
+        from heaptop.tui.widgets.dialogs import Ask  # when it is first asked for
+
         name = time.strftime("heaptop-%Y%m%d-%H%M%S", time.localtime(self.clock()))
         hint = "A folder, of 256 MiB at most. It holds names of processes and buffers."
         self.push_screen(Ask("Record to", hint, name), self._record)
@@ -186,11 +184,13 @@ class TimekeepingApp(ShellApp):
             self.say(f"recording to {path}; r ends it")
         self.redraw()
 
-    def _begin(self, path: str, session: Session) -> Recorder:
+    def _begin(self, path: str, session: "Session") -> "Recorder":
         """In the poller's thread, as all that the recorder tells."""
+        from heaptop.recorder import Recorder
+
         recorder = Recorder(path, tell=self._tell_recorded)
 
-        def observe(capture: Capture, update: Update) -> None:
+        def observe(capture: "Capture", update: "Update") -> None:
             try:
                 recorder.observe(capture, update)
             except HeaptopError as error:
@@ -223,10 +223,6 @@ class TimekeepingApp(ShellApp):
         return "REC waits" if recorder.waiting else f"REC {recorder.counts.moments}"
 
 
-def _end(session: Session, recorder: Recorder) -> None:
+def _end(session: "Session", recorder: "Recorder") -> None:
     session.observer = None
     recorder.close()
-
-
-def _children(composed: ComposeResult) -> Iterator[Widget]:
-    yield from composed

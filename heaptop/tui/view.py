@@ -147,6 +147,10 @@ class View(Container):
         if self.shell.update is not None:
             self.show(self.shell.update)
 
+    def close_details(self) -> bool:
+        """Esc: close what was opened over the rows; False where nothing was."""
+        return False
+
     def status_text(self) -> str:
         """What the state line says about this view: how many of how many, sort, group. May be empty."""
         return ""

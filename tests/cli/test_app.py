@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ Calls = list[dict[str, Any]]
 def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     """A source, and a terminal on stdin and stdout."""
     made = FakeBackend()
-    monkeypatch.setattr("heaptop.cli.app.open_backend", lambda *_, **__: Opened(made, "the kernel has heaps"))
+    monkeypatch.setattr("heaptop.backend.select.open_backend", lambda *_, **__: Opened(made, "the kernel has heaps"))
     monkeypatch.setenv("TERM", "xterm-256color")
     terminal = SimpleNamespace(isatty=lambda: True)
     monkeypatch.setattr("heaptop.cli.app.sys", SimpleNamespace(stdin=terminal, stdout=terminal))
@@ -29,8 +30,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     made: Calls = []
     module = ModuleType("heaptop.tui.start")
 
-    def run_app(backend: object, **options: object) -> int:
-        made.append({"backend": backend, **options})
+    def run_app(source: Callable[[], Opened], **options: object) -> int:
+        opened = source()
+        made.append({"backend": opened.backend, "note": opened.note, **options})
         return 0
 
     module.run_app = run_app  # type: ignore[attr-defined]
@@ -44,13 +46,13 @@ def test_options_reach_the_app(backend: FakeBackend, calls: Calls, run: Run) -> 
         {
             "backend": backend,
             "note": "the kernel has heaps",
+            "source_name": "auto",
             "interval_s": 0.5,
             "readonly": True,
             "filter_text": "size>1M",
             "theme": None,
         }
     ]
-    assert backend.closed == 1
 
 
 def test_defaults(backend: FakeBackend, calls: Calls, run: Run) -> None:

@@ -137,7 +137,7 @@ class PlayedSession(Session):
         super().__init__(backend, lambda: NOON)
         self._updates = list(updates)
 
-    def refresh(self) -> Update:
+    def refresh(self, ahead: tuple[Capture, float] | None = None) -> Update:
         return self._updates.pop(0) if len(self._updates) > 1 else self._updates[0]
 
 

@@ -1,7 +1,6 @@
 """A tick costs what changed and what is on the screen, whatever the number of rows: counted, not timed."""
 
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,4 +51,4 @@ async def test_a_tick_over_50000_buffers_draws_the_screen_and_places_the_changed
 
 
 def counted_column(column: Column[Any], counting: Any) -> Column[Any]:
-    return replace(column, cell=counting("cell", column.cell))
+    return column._replace(cell=counting("cell", column.cell))

@@ -10,10 +10,13 @@ import pytest
 from textual.pilot import Pilot
 
 from heaptop.backend.base import Allocation
+from heaptop.backend.select import Opened
+from heaptop.errors import SourceError
 from heaptop.tui.app import HeaptopApp
+from heaptop.tui.poller import Poller
 from heaptop.tui.start import run_app
 from tests.tui.feed import playing
-from tests.tui.stage import FakeAllocator, FakeBackend, ready, until
+from tests.tui.stage import FakeAllocator, FakeBackend, line, ready, standing, until
 
 WIDE = (120, 40)
 
@@ -58,7 +61,8 @@ def test_a_signal_ends_the_app_and_closes_the_backend(number: int, monkeypatch: 
         return app.return_value
 
     monkeypatch.setattr(HeaptopApp, "run", lambda app: asyncio.run(run(app)))
-    assert run_app(Closing(), note="", interval_s=1, readonly=False, filter_text=None, theme=None) == 0
+    source = Opened(Closing())
+    assert run_app(lambda: source, source_name="fake", interval_s=1, readonly=False, filter_text=None, theme=None) == 0
     assert closed.is_set()
 
 
@@ -67,3 +71,42 @@ async def ready_then_kill(app: HeaptopApp, pilot: Pilot[int], number: int) -> No
     os.kill(os.getpid(), number)
     ended: Callable[[], bool] = lambda: app._exit  # noqa: E731
     await until(pilot, ended)
+
+
+def test_a_source_that_cannot_be_opened_ends_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = threading.Event()
+
+    def refuse() -> Opened:
+        assert allowed.wait(10)
+        raise SourceError("no such device", "it is unplugged", "plug it in")
+
+    async def run(app: HeaptopApp) -> int | None:
+        async with app.run_test() as pilot:
+            await standing(pilot)
+            assert "adb · root" in line(app, "header")
+            allowed.set()
+            await until(pilot, lambda: app._exit)
+        return app.return_value
+
+    monkeypatch.setattr(HeaptopApp, "run", lambda app: asyncio.run(run(app)))
+    with pytest.raises(SourceError, match="unplugged"):
+        run_app(refuse, source_name="adb", interval_s=1, readonly=False, filter_text=None, theme=None)
+
+
+def test_a_source_that_opens_after_the_end_is_closed_at_once() -> None:
+    closed, allowed = threading.Event(), threading.Event()
+
+    class Closing(FakeBackend):
+        def close(self) -> None:
+            closed.set()
+
+    def open_late() -> Opened:
+        assert allowed.wait(10)
+        return Opened(Closing())
+
+    poller = Poller(open_late, 1.0)
+    poller.start()
+    poller.close(patience_s=0)
+    assert not closed.is_set()
+    allowed.set()
+    assert closed.wait(10)

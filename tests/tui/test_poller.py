@@ -1,13 +1,15 @@
 import threading
 from collections.abc import Callable, Iterator
-from queue import Queue
+from queue import Empty, Queue
 
 import pytest
 
+from heaptop.backend.select import Opened
 from heaptop.capture import Capture
 from heaptop.errors import HeaptopError, SourceError
+from heaptop.scan import floor
 from heaptop.session import Session, Update
-from heaptop.tui.poller import Broke, Event, Failed, Looked, Poller
+from heaptop.tui.poller import Broke, Event, Failed, Found, Looked, Poller
 from tests.tui.feed import FB, look
 from tests.tui.stage import NOON, FakeBackend, update
 
@@ -43,7 +45,7 @@ class Scripted(Session):
         super().__init__(backend, lambda: NOON)
         self.steps = steps
 
-    def refresh(self) -> Update:
+    def refresh(self, ahead: tuple[Capture, float] | None = None) -> Update:
         return self.steps.pop(0)() if self.steps else update(look(FB))
 
 
@@ -162,4 +164,29 @@ def test_a_jobs_error_is_its_askers(events: Queue[Event]) -> None:
 
     with pytest.raises(HeaptopError, match="no"):
         poller.submit_to_session(refuse).result(PATIENCE_S)
+    poller.close()
+
+
+def test_what_a_first_look_finds_waits_for_the_floor(poller: Poller, gate: Gate, events: Queue[Event]) -> None:
+    poller.attach(events.put)
+    floor.take()
+    try:
+        poller.start()
+        gate.let_go.release()
+        assert gate.entered.acquire(timeout=PATIENCE_S)
+        with pytest.raises(Empty):
+            events.get(timeout=floor.WAIT_S / 4)
+    finally:
+        floor.give()
+    assert isinstance(events.get(timeout=PATIENCE_S), Looked)
+
+
+def test_a_source_is_opened_in_the_thread_and_told(events: Queue[Event]) -> None:
+    backend = FakeBackend()
+    poller = Poller(lambda: Opened(backend, "it was the only one"), None, lambda: NOON)
+    poller.attach(events.put)
+    assert poller.backend is None
+    poller.start()
+    assert events.get(timeout=PATIENCE_S) == Found(backend, "it was the only one")
+    assert isinstance(events.get(timeout=PATIENCE_S), Looked)
     poller.close()

@@ -36,7 +36,7 @@ def test_a_bad_file_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "themes").mkdir()
     (tmp_path / "themes" / "good.toml").write_bytes(GOOD)
     (tmp_path / "themes" / "bad.toml").write_bytes(b"primary = ")
-    monkeypatch.setattr(themes, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(themes, "FOLDER", str(tmp_path / "themes"))
     loaded = load_themes()
     assert [theme.name for theme in loaded.themes] == ["x"]
     assert len(loaded.troubles) == 1

@@ -173,13 +173,13 @@ async def test_the_time_line_on_narrow_and_tiny_screens(app: HeaptopApp) -> None
         assert len(line(app, "timeline")) == 42
         await pilot.resize_terminal(30, 8)
         await pilot.pause()
-        assert app.query_one(TimelineBar).size.height == 0
+        await until(pilot, lambda: not app.query_one(TimelineBar).display)
 
 
 async def test_there_is_none_where_nothing_is_played() -> None:
     async with playing().run_test(size=SIZE) as pilot:
         app = await ready(pilot, "t", "comma", "}")
-        assert not app.query_one(TimelineBar).display
+        assert not app.query(TimelineBar)
         assert app.playback is None
         assert "go to time" not in line(app, "footer")
 

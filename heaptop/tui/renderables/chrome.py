@@ -1,13 +1,15 @@
 """The lines around the content: header, tabs, state, footer, each as pieces of plain text. No app needed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 
-from heaptop.analysis.diff import Delta
 from heaptop.tui.renderables.table import fit
 from heaptop.units import format_delta, format_size, printable
+
+if TYPE_CHECKING:
+    from heaptop.analysis.diff import Delta
 
 STYLES = ("title", "strong", "dim", "warning", "tab", "tab-current", "key", "label", "trend")
 """Style names of pieces; a line widget has a component class `line--NAME` for each."""
@@ -20,8 +22,7 @@ SHORT = 16
 """The longest piece of the left is cut, down to this, where a line is full, before others are dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Plain text in a named style; a click on it runs `action` if there is one."""
 
     text: str
@@ -29,8 +30,7 @@ class Piece:
     action: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderFacts:
+class HeaderFacts(NamedTuple):
     """What the header tells. `held_at` is the clock time of a pause; `changed` what became of things since."""
 
     source: str
@@ -54,7 +54,7 @@ def spread(left: Sequence[Piece], right: Sequence[Piece], width: int) -> tuple[P
     if over > 0 and left:
         longest = max(range(len(left)), key=lambda index: _length([left[index]]))
         length = _length([left[longest]])
-        left[longest] = replace(left[longest], text=fit(left[longest].text, max(min(SHORT, length), length - over)))
+        left[longest] = left[longest]._replace(text=fit(left[longest].text, max(min(SHORT, length), length - over)))
     while len(left) > 1 and _length(left) + _length(right) + 1 > width:
         left.pop()
     while len(right) > 1 and _length(left) + _length(right) + 1 > width:
@@ -141,7 +141,7 @@ def key_line(keys: Sequence[tuple[str, str, str]], width: int) -> tuple[Piece, .
     return cut([piece for group in groups for piece in group], width)
 
 
-def changed_text(delta: Delta) -> str:
+def changed_text(delta: "Delta") -> str:
     """`+12 -3 buffers, +48.0 MiB`: what became of buffers between two looks."""
     counts = [f"+{len(delta.new)}"] if delta.new else []
     counts += [f"-{len(delta.gone)}"] if delta.gone else []

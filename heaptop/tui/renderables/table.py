@@ -1,8 +1,7 @@
 """Drawing of a table's lines: columns, their widths on any screen, and cells as styled text. No app needed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -28,8 +27,7 @@ GAP = 1
 """Cells between two columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column(Generic[T]):
+class Column(NamedTuple, Generic[T]):
     """A column of a table of `T`.
 
     `key` names it (and is its sort key, as analysis.sort has it, where `sortable`). `width` is the least it needs, in
@@ -48,8 +46,7 @@ class Column(Generic[T]):
     sortable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Placed(Generic[T]):
+class Placed(NamedTuple, Generic[T]):
     """A column with its place on the screen: x of its first cell and its width."""
 
     column: Column[T]

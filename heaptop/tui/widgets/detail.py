@@ -37,14 +37,15 @@ class DetailPane(VerticalScroll):
     ]
 
     def __init__(self) -> None:
-        super().__init__(Static(markup=False))
+        self._shown = Static(markup=False)
+        super().__init__(self._shown)
         self._lines: Sequence[Line] | None = None
 
     def tell(self, lines: Sequence[Line], *, other: bool) -> None:
         """Show these lines; `other` than before scrolls back to the top."""
         if lines != self._lines:
             self._lines = lines
-            self.query_one(Static).update(content_of(lines))
+            self._shown.update(content_of(lines))
         if other:
             self.scroll_home(animate=False)
 

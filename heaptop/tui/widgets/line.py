@@ -24,20 +24,23 @@ class Line(Drawn):
     def __init__(self, id: str) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
         self._draw: Draw = lambda _width: ()
-        self._pieces: tuple[Piece, ...] = ()
+        self._drawn: tuple[int, tuple[Piece, ...]] = (0, ())
 
     def tell(self, draw: Draw) -> None:
-        """Draw this from now on."""
+        """Draw this from now on; nothing is drawn where it says the same as before."""
         self._draw = draw
-        pieces = draw(self.size.width)
-        if pieces != self._pieces:
-            self._pieces = pieces
+        width, pieces = self._drawn
+        if width == self.size.width and (now := draw(width)) != pieces:
+            self._drawn = (width, now)
             self.refresh()
 
-    def on_resize(self) -> None:
-        """The same for another width."""
-        self._pieces = self._draw(self.size.width)
-        self.refresh()
+    @property
+    def _pieces(self) -> tuple[Piece, ...]:
+        """For the width that it has now: the first frame is drawn before anybody hears of a size."""
+        width = self.size.width
+        if width != self._drawn[0]:
+            self._drawn = (width, self._draw(width))
+        return self._drawn[1]
 
     @property
     def text(self) -> str:

@@ -6,12 +6,12 @@ from textual import events
 from textual.message import Message
 
 from heaptop.tui.playback import Playback
-from heaptop.tui.renderables.timeline import timeline, track
+from heaptop.tui.renderables.timeline import place_text, timeline, track
 from heaptop.tui.widgets.line import Line
 
 
 class TimelineBar(Line):
-    """Draws a playback; hidden where there is none."""
+    """Draws a playback."""
 
     class Sought(Message):
         """Somebody points at this part of the whole time, 0 to 1."""
@@ -27,20 +27,21 @@ class TimelineBar(Line):
             super().__init__()
             self.step = step
 
-    def __init__(self, id: str, playback: Playback | None) -> None:  # noqa: A002 - Textual's own name for it
+    def __init__(self, id: str, playback: Playback) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
         self._playback = playback
-        self.set_class(playback is None, "-none")
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        return place_text(self._playback)
 
     def draw(self) -> None:
         """As it stands now."""
-        if self._playback is not None:
-            self.tell(partial(timeline, self._playback))
+        self.tell(partial(timeline, self._playback))
 
     def _seek(self, event: events.MouseEvent) -> bool:
         """Whether the mouse is on the course."""
-        if self._playback is None:
-            return False
         first, length = track(self._playback, self.size.width)
         if not first <= event.x < first + length:
             return False

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,13 +44,13 @@ def test_the_header_loses_the_least_first(width: int, has: str, lacks: str) -> N
 
 
 def test_a_long_source_is_cut_before_others_go() -> None:
-    line = text(header_line(replace(FACTS, source="replay " + "x" * 60), 80))
+    line = text(header_line(FACTS._replace(source="replay " + "x" * 60), 80))
     assert "…" in line
     assert "2 gaps" in line
 
 
 def test_one_gap_one_buffer_and_no_rate() -> None:
-    line = text(header_line(replace(FACTS, gaps=1, buffers=1, rate_per_s=None), 80))
+    line = text(header_line(FACTS._replace(gaps=1, buffers=1, rate_per_s=None), 80))
     assert "1 gap " in line
     assert "1 buffer " in line
     assert "/s" not in line
@@ -60,11 +58,11 @@ def test_one_gap_one_buffer_and_no_rate() -> None:
 
 @pytest.mark.parametrize(("rate", "shown"), [(2.0, "+2/s"), (-0.5, "-0.5/s"), (-12.4, "-12/s")])
 def test_the_rate_has_a_sign(rate: float, shown: str) -> None:
-    assert f" {shown} " in text(header_line(replace(FACTS, rate_per_s=rate), 80))
+    assert f" {shown} " in text(header_line(FACTS._replace(rate_per_s=rate), 80))
 
 
 def test_a_pause_says_since_when_and_how_much_has_changed() -> None:
-    line = text(header_line(replace(FACTS, held_at="14:02:11", changed="+12 buffers, +48.0 MiB"), 90))
+    line = text(header_line(FACTS._replace(held_at="14:02:11", changed="+12 buffers, +48.0 MiB"), 90))
     assert line.endswith("+12 buffers, +48.0 MiB   PAUSED 14:02:11 ")
 
 
@@ -91,7 +89,7 @@ def test_help_is_the_last_key_to_go() -> None:
 
 def test_the_one_line_of_a_tiny_terminal() -> None:
     assert text(tiny_line(FACTS, 30)) == "56 buffers 128 MiB · too smal…"
-    assert text(tiny_line(replace(FACTS, buffers=None, size_bytes=None), 12)) == "~ buffers ~…"
+    assert text(tiny_line(FACTS._replace(buffers=None, size_bytes=None), 12)) == "~ buffers ~…"
 
 
 @given(st.lists(st.text(max_size=20)), st.lists(st.text(max_size=20)), st.integers(1, 60))
