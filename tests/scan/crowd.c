@@ -45,11 +45,13 @@ int main(int count_words, char **words) {
 	for (int i = 0; i < buffers; i++)
 		add(0);
 	char *stacks = mmap(NULL, (size_t)(count + 1) * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	for (int i = 1; i <= count; i++)
-		if (clone(stay, stacks + (size_t)i * STACK, flags, &self) < 0) {
+	for (int i = 1; i <= count; i++) {
+		char *stack = stacks + (size_t)(flags & CLONE_VM ? i : 1) * STACK; // a copy of the memory has a stack of its own
+		if (clone(stay, stack, flags, &self) < 0) {
 			perror("clone");
 			return 1;
 		}
+	}
 	printf("%d\n", self);
 	fflush(stdout);
 	while (count_words > 4) {

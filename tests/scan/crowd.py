@@ -3,6 +3,7 @@
 `python -m tests.scan.crowd [COUNT]` (20,000 without) looks at several kinds of crowd, and prints the CPU time of looks.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -59,6 +60,11 @@ def standing(count: int, shared: str, buffers: int, every_us: int | None = None)
             yield pid
         finally:
             os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                while True:  # their pids are wanted again
+                    os.killpg(process.pid, 0)
+                    os.sched_yield()
 
 
 def pids_of(parent: int) -> list[int]:

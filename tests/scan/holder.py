@@ -1,6 +1,7 @@
-"""A process with very many descriptors of one buffer: `python holder.py COUNT [low|high]`; `high` has them far apart.
+"""A process with very many descriptors: `python holder.py COUNT [low|high|other]`.
 
-Its soft limit is raised to what is allowed; where that is too few, it says so and ends.
+They are all of one buffer, far apart in `high`; in `other` they are of another file, and that of a buffer comes last.
+Its limit is raised to what is allowed; where that is too few, it says so and ends.
 """
 
 import array
@@ -41,13 +42,17 @@ def main(count: int, where: str) -> None:
     limit = raise_limit()
     fd = os.memfd_create("dmabuf-many")
     os.ftruncate(fd, 4096)
+    filler = os.open("/dev/null", os.O_RDONLY) if where == "other" else fd
     if where == "high":
         for i in range(1, count):
             os.dup2(fd, limit - 1 - i * (limit // (count + 1)))
     elif limit < count + 10:
         sys.exit(f"only {limit} descriptors are allowed")
     else:
-        fill(fd, count - 1)
+        fill(filler, count - 1)
+    if where == "other":
+        fd = os.dup(last := fd)
+        os.close(last)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     signal.pause()
