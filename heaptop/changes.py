@@ -3,13 +3,17 @@
 What is handed over is never changed, and what did not change is handed over again as the very same object.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from heaptop.compiled import compiled
 
 _compiled = compiled("heaptop._changes")
+
+MOVED_MAX: Final = 32
+"""With more that are new or gone, all are put in order anew."""
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
@@ -53,7 +57,11 @@ class Rows(Generic[Key, Item]):
 
     def __init__(self) -> None:
         self._by_key: dict[Key, Item] = {}
-        self._shown: tuple[Item, ...] | None = ()
+        self._keys: list[Any] = []
+        self._items: list[Item] = []
+        self._changed: set[Key] = set()
+        self._moved: set[Key] = set()
+        self._shown: tuple[Item, ...] = ()
 
     def get(self, key: Key) -> Item | None:
         """The item of that key."""
@@ -61,9 +69,10 @@ class Rows(Generic[Key, Item]):
 
     def put(self, key: Key, item: Item | None) -> None:
         """Let this be the item of that key; None for none."""
-        if item is self._by_key.get(key):
+        before = self._by_key.get(key)
+        if item is before:
             return
-        self._shown = None
+        (self._moved if before is None or item is None else self._changed).add(key)
         if item is None:
             del self._by_key[key]
         else:
@@ -71,10 +80,31 @@ class Rows(Generic[Key, Item]):
 
     def all(self) -> tuple[Item, ...]:
         """All of them: the very same object while nothing changes."""
-        if self._shown is None:
-            keys: list[Any] = sorted(self._by_key)
-            self._shown = tuple([self._by_key[key] for key in keys])
+        if self._moved or self._changed:
+            self._arrange()
+            self._moved.clear()
+            self._changed.clear()
+            self._shown = tuple(self._items)
         return self._shown
+
+    def _arrange(self) -> None:
+        if len(self._moved) > MOVED_MAX:
+            self._keys = sorted(self._by_key)
+            self._items = [self._by_key[key] for key in self._keys]
+            return
+        for key in self._moved:
+            at = bisect_left(self._keys, key)
+            is_there = at < len(self._keys) and self._keys[at] == key
+            if is_there and key not in self._by_key:
+                del self._keys[at], self._items[at]
+            elif is_there or key not in self._by_key:
+                self._changed.add(key)
+            else:
+                self._keys.insert(at, key)
+                self._items.insert(at, self._by_key[key])
+        for key in self._changed:
+            if key in self._by_key:
+                self._items[bisect_left(self._keys, key)] = self._by_key[key]
 
 
 class Kept(Generic[Key, Item]):

@@ -42,7 +42,6 @@ class Assembler:
         self._inodes = InodeReader()
         self._infos = InfoReader()
         self._names = Last(heaps.HeapNames)
-        self._votes = Last(system.page_votes)
         self._troubles = Last(troubles.troubles)
 
     def assemble(self, capture: Capture) -> Snapshot:
@@ -69,8 +68,9 @@ class Assembler:
         if memory.pools_bytes is None and dump.pools_bytes is not None:
             memory = memory._replace(pools_bytes=dump.pools_bytes)
         areas = cma.area_files(capture.files, sorted(names.names))
-        votes = self._votes(self._held.views)
-        page_bytes = system.page_bytes(votes, capture.files, memory.cma_total_bytes, cma.all_pages(areas))
+        page_bytes = system.page_bytes(
+            self._held.page_votes, capture.files, memory.cma_total_bytes, cma.all_pages(areas)
+        )
         troubles.note(capture, self._troubles(self._held.odd), gaps)
         limits.note(capture, gaps)
         listing.note(capture, lists, self._totals, gaps)

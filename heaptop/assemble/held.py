@@ -27,6 +27,8 @@ class HeldReader:
         self._processes: tuple[ProcessCapture, ...] = ()
         self._views: Rows[int, View] = Rows()
         self._odd: Rows[int, tuple[ProcessCapture, View]] = Rows()
+        self.page_votes: Counter[int | None] = Counter()
+        """How many processes tell each page size, or none."""
         self._devices: Counter[Device] = Counter()
         self._known_devices: frozenset[Device] = frozenset()
         self._mine: dict[int, dict[int, Holding]] = {}
@@ -61,10 +63,12 @@ class HeldReader:
         before = self._views.get(pid)
         view = None if process is None else processes.view(process)
         for one, count in ((before, -1), (view, 1)):
-            for device in () if one is None else one.devices:
-                self._devices[device] += count
-                if not self._devices[device]:
-                    del self._devices[device]
+            if one is not None:
+                self.page_votes[one.page_bytes] += count
+                for device in one.devices:
+                    self._devices[device] += count
+                    if not self._devices[device]:
+                        del self._devices[device]
         self._views.put(pid, view)
         self._odd.put(
             pid, (process, view) if process is not None and view is not None and is_odd(process, view) else None

@@ -1,9 +1,10 @@
 """The fdinfos of a capture that are apart from its processes: the newest of each buffer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from heaptop.assemble.gaps import Gaps, is_gone, reason, remedy
 from heaptop.capture import BufferInfo
+from heaptop.changes import changed_keys
 from heaptop.errors import ParseError
 from heaptop.parse import fdinfo
 from heaptop.parse.fdinfo import DmabufFdinfo
@@ -16,26 +17,30 @@ class InfoReader:
 
     def __init__(self) -> None:
         self._texts: Mapping[int, BufferInfo] = {}
-        self._parsed: dict[int, DmabufFdinfo | None] = {}
-        self._result: Mapping[int, DmabufFdinfo] = {}
+        self._parsed: Mapping[int, DmabufFdinfo] = {}
         self._troubles: dict[int, tuple[str, str]] = {}
 
     def read(self, texts: Mapping[int, BufferInfo], gaps: Gaps) -> Mapping[int, DmabufFdinfo]:
         """By inode. One that cannot be read is a gap."""
-        if texts is not self._texts:
-            before, self._texts = self._texts, texts
-            known, self._parsed = self._parsed, {}
-            for inode, info in texts.items():
-                if before.get(inode) is info:
-                    self._parsed[inode] = known[inode]
-                else:
-                    self._troubles.pop(inode, None)
-                    self._parsed[inode] = self._parse(inode, info)
-            self._result = {inode: info for inode, info in self._parsed.items() if info is not None}
-        for inode, (why, advice) in self._troubles.items():
-            if inode in texts:
-                gaps.tally(_WHAT, "buffer", why, advice)
-        return self._result
+        changed = changed_keys(self._texts, texts)
+        if changed:
+            self._texts = texts
+            self._parsed = self._with(changed)
+        for inode in sorted(self._troubles):
+            gaps.tally(_WHAT, "buffer", *self._troubles[inode])
+        return self._parsed
+
+    def _with(self, changed: Iterable[int]) -> Mapping[int, DmabufFdinfo]:
+        parsed = dict(self._parsed)
+        for inode in changed:
+            self._troubles.pop(inode, None)
+            text = self._texts.get(inode)
+            info = None if text is None else self._parse(inode, text)
+            if info is not None:
+                parsed[inode] = info
+            else:
+                parsed.pop(inode, None)
+        return parsed
 
     def _parse(self, inode: int, info: BufferInfo) -> DmabufFdinfo | None:
         if isinstance(info.raw, bytes):

@@ -1,13 +1,12 @@
 """The machine as a whole: kernel, boot, memory, page size."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import Final
 
 from heaptop.assemble import processes
 from heaptop.assemble.gaps import NOT_CAPTURED, Gaps
-from heaptop.assemble.processes import PAGE_SIZES, View
+from heaptop.assemble.processes import PAGE_SIZES
 from heaptop.capture import Capture, Raw
 from heaptop.errors import ParseError
 from heaptop.model import Memory, Zone
@@ -111,18 +110,15 @@ def _pools(files: Mapping[str, Raw], gaps: Gaps) -> int | None:
     return None
 
 
-def page_votes(views: Iterable[View]) -> Counter[int]:
-    """How many processes tell each page size."""
-    return Counter(view.page_bytes for view in views if view.page_bytes is not None)
-
-
-def page_bytes(votes: Counter[int], files: Mapping[str, Raw], cma_total_bytes: int | None, cma_pages: int) -> int:
-    """The page size: what most processes tell (that which captured counts too), else CmaTotal by the areas' pages, else
-    4096.
+def page_bytes(
+    told: Mapping[int | None, int], files: Mapping[str, Raw], cma_total_bytes: int | None, cma_pages: int
+) -> int:
+    """The page size: what most processes tell (`told` has how many tell each; that which captured counts too), else
+    CmaTotal by the areas' pages, else 4096.
     """
     own = processes.page_bytes(files.get("proc/self/status"), files.get("proc/self/statm"))
-    if own is not None:
-        votes = votes + Counter((own,))
+    votes = {size: count + (size == own) for size, count in {own: 0, **told}.items() if size is not None}
+    votes = {size: count for size, count in votes.items() if count}
     if votes:
         return min(votes, key=lambda size: (-votes[size], size))
     if cma_total_bytes and cma_pages and cma_total_bytes / cma_pages in PAGE_SIZES:

@@ -56,8 +56,8 @@ class Alike:
         if key is not None:
             self._keys[pid] = self._waiting[pid] = key
 
-    def settle(self) -> bool:
-        """Compare what was noted since. Whether `lower` has changed."""
+    def settle(self) -> set[int]:
+        """Compare what was noted since. For whom `lower` has changed."""
         for key in {same.key for same in self._left.values()}:
             self._orders[key] = [same for same in self._orders[key] if same.pids]
         for pid, key in self._waiting.items():
@@ -71,8 +71,7 @@ class Alike:
                 del self._orders[same.key]
         self._waiting = {}
         self._left = {}
-        changed = [self._tell(pid) for pid in affected]
-        return any(changed)
+        return {pid for pid in affected if self._tell(pid)}
 
     def together(self, pids: Iterable[int]) -> set[int]:
         """All that share with one of these."""

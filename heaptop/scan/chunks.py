@@ -16,6 +16,7 @@ from heaptop.sources import LIBRARY_WORDS
 Name = TypeVar("Name")
 
 MAPS: Final = "maps.buffers"
+LIBRARIES: Final = "maps.libraries"
 CHUNK: Final = 256
 """How many processes are looked at in one go."""
 

@@ -59,8 +59,9 @@ def find_holders(scan: ProcScan, timeout_s: float = TIMEOUT_S) -> Holders:
     if scan.root != "/proc" or scan.off & {"fd", "fdinfo", "tasks"}:
         return PlainHolders(scan, timeout_s)
     try:
+        from heaptop.scan._clocks import ProcClocks  # noqa: PLC0415
         from heaptop.scan.chunks import Chunks  # noqa: PLC0415  (there may be no compiled part)
         from heaptop.scan.incremental import IncrementalScan  # noqa: PLC0415
     except ImportError:
         return PlainHolders(scan, timeout_s)
-    return IncrementalScan(Chunks(scan, timeout_s), scan.pids)
+    return IncrementalScan(Chunks(scan, timeout_s), ProcClocks(scan.root))

@@ -1,54 +1,66 @@
 """Looking at all processes again and again, at the price of what changed.
 
 A process can change its descriptors and mappings only by running, and the kernel tells for how long it has run
-(`run_times`). So a process is looked at again when it, or one that shares its table or memory, has run; and each buffer
+(`Clocks`). So a process is looked at again when it, or one that shares its table or memory, has run; and each buffer
 that such a process holds, or held, is asked once, by one descriptor, since its name and count are the same through all.
 What that misses (a reference in flight is dropped, a driver lets go) is found by asking some of the others each time,
 round and round.
+
+Flags of descriptors, libraries and private mappings are found by a close look alone, which costs half as much again. So
+only those whose details are shown are always looked at closely; others when it is their turn. What a close look found
+holds for the descriptors that are still the same ones.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from itertools import islice
-from operator import attrgetter, is_
 from types import MappingProxyType
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from heaptop.capture import NOTHING, BufferInfo, ProcessCapture
+from heaptop.changes import Kept, Rows
 from heaptop.scan._reader import LATER
-from heaptop.scan._scan import run_times
-from heaptop.scan.chunks import Chunks
+from heaptop.scan.chunks import LIBRARIES, MAPS, Chunks
 from heaptop.scan.holders import Seen
 from heaptop.scan.refs import Ref, Refs, refs_of
 from heaptop.scan.sharing import Sharing
 
 Item = TypeVar("Item")
-_PID = attrgetter("pid")
 
 
 class Rounds(NamedTuple):
-    """How many are asked each time without a reason of their own: processes, buffers, holders that were not yet looked
-    at closely, and those whose details the first look left out (all of it at once would make that slow; it leaves out
-    nothing where `details` is 0).
+    """How many are asked each time without a reason of their own: processes (closely), buffers, and processes whose
+    details the first look left out (all of it at once would make that slow; it leaves out nothing where that is 0).
     """
 
     processes: int = 1
-    buffers: int = 100
-    closely: int = 5
+    buffers: int = 50
     details: int = 300
 
 
 ROUNDS: Final = Rounds()
 
 
+class Clocks(Protocol):
+    """All processes, as far as they have run. The kernel tells for how long each has, in nanoseconds."""
+
+    def look(self) -> tuple[list[int], list[int], int]:
+        """Who has run since the look before, or is new; who has ended; and how many there are. One that may not be
+        asked for how long it has run counts as one that has.
+
+        Raises:
+            OSError: they cannot be listed.
+        """
+
+
 class _Known:
-    """A process as it was when it was last looked at; `run_time_ns` was read before that. `held` is one descriptor of
-    each buffer, None where it has a mapping alone.
+    """A process as it was when it was last looked at. `held` is one descriptor of each buffer, None where it has a
+    mapping alone.
     """
 
-    __slots__ = ("capture", "held", "run_time_ns")
+    __slots__ = ("capture", "held")
 
-    def __init__(self, run_time_ns: int, capture: ProcessCapture | None, held: Refs = NOTHING) -> None:
-        self.run_time_ns = run_time_ns
+    def __init__(self, capture: ProcessCapture | None, held: Refs = NOTHING) -> None:
         self.capture = capture
         self.held = held
 
@@ -56,30 +68,21 @@ class _Known:
 class IncrementalScan:
     """Looks at one proc file system. `look` is for one thread at a time."""
 
-    def __init__(
-        self,
-        chunks: Chunks,
-        pids: Callable[[], list[int]],
-        run_times_of: Callable[[list[int]], list[int]] = run_times,
-        rounds: Rounds = ROUNDS,
-    ) -> None:
-        """`pids` lists the processes, `run_times_of` tells how long each has run, in nanoseconds (0: it has ended)."""
+    def __init__(self, chunks: Chunks, clocks: Clocks, rounds: Rounds = ROUNDS) -> None:
         self._rounds = rounds
         self._chunks = chunks
-        self._pids = pids
-        self._run_times_of = run_times_of
+        self._clocks = clocks
         self._sharing = Sharing()
         self._known: dict[int, _Known] = {}
         self._closely: set[int] = set()
         self._all_closely = False
-        self._unseen: set[int] = set()
+        self._waiting: set[int] = set()
         self._hurried: set[int] = set()
         self._holders: dict[int, set[int]] = {}
-        self._infos: dict[int, BufferInfo] = {}
-        self._has_news = False
-        self._has_moved = True
-        self._shown_infos: Mapping[int, BufferInfo] = MappingProxyType({})
-        self._processes: tuple[ProcessCapture, ...] = ()
+        self._asked: dict[int, Ref] = {}
+        self._infos: Kept[int, BufferInfo] = Kept()
+        self._moved: set[int] = set()
+        self._shown: Rows[int, ProcessCapture] = Rows()
         self._next_processes: Iterator[int] = iter(())
         self._next_buffers: Iterator[int] = iter(())
 
@@ -90,7 +93,7 @@ class IncrementalScan:
         else:
             new = set(pids) - self._closely
             self._closely |= new
-            self._unseen |= new
+            self._waiting |= new
 
     def look(self) -> Seen:
         """All processes, as they are now.
@@ -98,51 +101,48 @@ class IncrementalScan:
         Raises:
             OSError: proc cannot be listed.
         """
-        pids = self._pids()
-        times = dict(zip(pids, self._run_times_of(pids), strict=True))
-        self.attend(
-            islice((pid for pid, known in self._known.items() if self._is_hasty(pid, known)), self._rounds.closely)
-        )
-        touched = self._forget(self._known.keys() - times.keys())
+        ran, ended, count = self._clocks.look()
         is_first = not self._known and self._rounds.details > 0
-        touched |= self._look_at(self._due(times), times, hurried=is_first)
-        if not is_first:
+        touched = self._forget(ended)
+        self._waiting |= self._sharing.together(ran)
+        self._next_processes, in_turn = _some(self._next_processes, self._known, self._rounds.processes)
+        closely = {pid for pid in in_turn if pid in self._known}
+        touched |= self._look_at((self._waiting & self._known.keys()).union(ran, closely), closely, hurried=is_first)
+        if not is_first and self._hurried:
             self._complete()
-        self._next_buffers, some = _some(self._next_buffers, self._infos, self._rounds.buffers)
+        self._next_buffers, some = _some(self._next_buffers, self._infos.all(), self._rounds.buffers)
         lost = self._refresh(touched.union(some))
         # A name can have been changed by the last descriptor, and mappings that were looked at before have the old one.
         again = {pid for inode in lost for pid in self._holders.get(inode, ())}
-        self._look_at(again, times)
-        self._has_moved |= self._sharing.settle()
+        self._look_at(again)
+        self._moved |= self._sharing.settle()
         self._show()
-        return Seen(self._processes, self._shown_infos, len(pids))
+        return Seen(self._shown.all(), self._infos.all(), count)
 
-    def _due(self, times: Mapping[int, int]) -> set[int]:
-        ran = {
-            pid
-            for pid, time_ns in times.items()
-            if (known := self._known.get(pid)) is None or known.run_time_ns != time_ns or not time_ns
-        }
-        self._next_processes, some = _some(self._next_processes, self._known, self._rounds.processes)
-        due = (self._sharing.together(ran) | self._unseen | set(some)) & times.keys()
-        self._unseen.clear()
-        return due
-
-    def _is_hasty(self, pid: int, known: _Known) -> bool:
-        """Whether a holder was not yet looked at closely."""
-        return known.capture is not None and not self._all_closely and pid not in self._closely
-
-    def _look_at(self, pids: Collection[int], times: Mapping[int, int], *, hurried: bool = False) -> set[int]:
-        """The buffers that these processes hold, or held before."""
+    def _look_at(
+        self, pids: AbstractSet[int], in_turn: AbstractSet[int] = frozenset(), *, hurried: bool = False
+    ) -> set[int]:
+        """The buffers that these processes hold, or held before. Who is `in_turn` is looked at closely, this once. One
+        in which a look hangs waits for the next one.
+        """
         touched: set[int] = set()
+        self._waiting |= pids
         for closely in (False, True):
-            chosen = sorted(pid for pid in pids if (self._all_closely or pid in self._closely) == closely)
+            chosen = sorted(pid for pid in pids if closely == (self._is_close(pid) or pid in in_turn))
             is_hurried = hurried and not closely
             for pid, capture, table in self._chunks.each(chosen, complete=closely, hurried=is_hurried):
+                self._waiting.discard(pid)
                 (self._hurried.add if is_hurried and capture is not None else self._hurried.discard)(pid)
-                touched |= self._note(pid, times[pid], capture)
+                touched |= self._note(pid, capture, is_close=closely)
                 self._sharing.note(pid, self._known[pid].capture, table or None)
         return touched
+
+    def _is_close(self, pid: int) -> bool:
+        """Whether every look at a process is a close one: where its details are shown, or only such a look finds all
+        that it holds.
+        """
+        known = self._known.get(pid)
+        return self._all_closely or pid in self._closely or (known is not None and has_private(known.capture))
 
     def _complete(self) -> None:
         """Read some of the details that the first look left out: of processes that have not run since."""
@@ -152,91 +152,90 @@ class IncrementalScan:
             if known.capture is not None:
                 files = {name: raw for name, raw in known.capture.files.items() if name != LATER}
                 known.capture = known.capture._replace(files=MappingProxyType({**files, **texts}))
-                self._has_moved = True
+                self._moved.add(pid)
 
-    def _note(self, pid: int, time_ns: int, capture: ProcessCapture | None) -> set[int]:
-        before = self._known.get(pid) or _Known(0, None)
-        if before.capture is not None and capture is not None and is_as_before(before.capture, capture):
-            before.run_time_ns = time_ns
-            return set(before.held)
+    def _note(self, pid: int, capture: ProcessCapture | None, *, is_close: bool) -> set[int]:
+        before = self._known.get(pid) or _Known(None)
+        if before.capture is not None and capture is not None:
+            capture = capture if is_close else with_close_look(before.capture, capture)
+            if is_as_before(before.capture, capture):
+                return set(before.held)
         held = {} if capture is None else refs_of(capture)
-        self._has_moved |= capture is not before.capture
-        for inode in before.held.keys() - held.keys():
-            self._let_go(pid, inode)
+        if capture is not before.capture:
+            self._moved.add(pid)
+        self._let_go(pid, before.held, held)
         for inode in held.keys() - before.held.keys():
             self._holders.setdefault(inode, set()).add(pid)
-        self._known[pid] = _Known(time_ns, capture, held)
+        self._known[pid] = _Known(capture, held)
         return {*before.held, *held}
 
     def _forget(self, pids: Iterable[int]) -> set[int]:
         touched: set[int] = set()
         for pid in pids:
-            known = self._known.pop(pid)
-            held = known.held
-            self._has_moved |= known.capture is not None
+            known = self._known.pop(pid, _Known(None))
+            self._moved.add(pid)
             self._closely.discard(pid)
+            self._waiting.discard(pid)
             self._hurried.discard(pid)
-            touched.update(held)
-            for inode in held:
-                self._let_go(pid, inode)
+            touched.update(known.held)
+            self._let_go(pid, known.held, NOTHING)
             self._sharing.note(pid, None)
         return touched
 
-    def _let_go(self, pid: int, inode: int) -> None:
-        holders = self._holders[inode]
-        holders.discard(pid)
-        if not holders:
-            del self._holders[inode]
+    def _let_go(self, pid: int, before: Refs, now: Refs) -> None:
+        """Forget who holds what by which descriptor, as far as that is over."""
+        for inode, ref in before.items():
+            if inode not in now:
+                holders = self._holders[inode]
+                holders.discard(pid)
+                if not holders:
+                    del self._holders[inode]
+            if now.get(inode) != ref and self._asked.get(inode) == ref:
+                del self._asked[inode]
 
     def _refresh(self, inodes: Iterable[int]) -> list[int]:
         """Ask each of these buffers by one of its descriptors. Returns those that have none any more."""
         lost = []
-        waiting = {inode: self._refs(inode) for inode in inodes}
+        failed: dict[int, list[Ref]] = {}
+        waiting = list(inodes)
         while waiting:
-            asked: list[tuple[int, Ref]] = []
-            for inode, refs in list(waiting.items()):
-                if (ref := next(refs, None)) is not None:
-                    asked.append((inode, ref))
-                    continue
-                del waiting[inode]
-                if self._infos.pop(inode, None) is not None:
-                    self._has_news = True
+            asked = []
+            for inode in waiting:
+                ref = self._ref(inode, failed.get(inode, ()))
+                if ref is not None:
+                    asked.append((*ref, inode))
+                elif self._infos.get(inode) is not None:
+                    self._infos.put(inode, None)
                     lost.append(inode)
-            texts = self._chunks.infos([(*ref, inode) for inode, ref in asked])
-            for (inode, ref), raw in zip(asked, texts, strict=True):
+            waiting = []
+            for (pid, tid, fd, inode), raw in zip(asked, self._chunks.infos(asked), strict=True):
                 if raw is not None:
-                    del waiting[inode]
-                    info = BufferInfo(ref.pid, ref.tid or None, ref.fd, raw)
-                    if self._infos.get(inode) != info:
-                        self._has_news = True
-                        self._infos[inode] = info
+                    self._infos.put(inode, BufferInfo(pid, tid or None, fd, raw))
+                else:
+                    failed.setdefault(inode, []).append(Ref(pid, tid, fd))
+                    waiting.append(inode)
         return lost
 
-    def _refs(self, inode: int) -> Iterator[Ref]:
-        """Its descriptors, one of each process; that by which it was asked last time first."""
-        holders = self._holders.get(inode, ())
-        info = self._infos.get(inode)
-        if info is not None and info.pid in holders:
-            last = Ref(info.pid, info.tid or 0, info.fd)
-            if self._known[info.pid].held[inode] == last:
-                yield last
-        for pid in sorted(holders):
-            if (ref := self._known[pid].held[inode]) is not None:
-                yield ref
+    def _ref(self, inode: int, failed: Collection[Ref]) -> Ref | None:
+        """By which descriptor to ask a buffer: the one of last time, else any that did not fail."""
+        ref = self._asked.get(inode)
+        if ref is not None and ref not in failed:
+            return ref
+        for pid in sorted(self._holders.get(inode, ())):
+            ref = self._known[pid].held[inode]
+            if ref is not None and ref not in failed:
+                self._asked[inode] = ref
+                return ref
+        self._asked.pop(inode, None)
+        return None
 
     def _show(self) -> None:
         """Put together what is handed over: the very same objects where nothing changed."""
-        if self._has_news:
-            self._has_news = False
-            self._shown_infos = MappingProxyType(dict(self._infos))
-        if not self._has_moved:
-            return
-        self._has_moved = False
-        captures = [known.capture for known in self._known.values() if known.capture is not None]
-        captures.sort(key=_PID)
-        noted = tuple(map(self._sharing.noted, captures))
-        if len(noted) != len(self._processes) or not all(map(is_, noted, self._processes)):
-            self._processes = noted
+        for pid in self._moved:
+            known = self._known.get(pid)
+            capture = None if known is None else known.capture
+            self._shown.put(pid, None if capture is None else self._sharing.noted(capture))
+        self._moved.clear()
 
 
 def _some(following: Iterator[Item], everything: Iterable[Item], count: int) -> tuple[Iterator[Item], list[Item]]:
@@ -249,6 +248,8 @@ def _some(following: Iterator[Item], everything: Iterable[Item], count: int) -> 
 
 
 _VOLATILE: Final = frozenset({"stat", "status", "statm"})
+_SAME: Final = ("comm", "cmdline")
+"""What another program has otherwise, as a rule."""
 
 
 def is_as_before(before: ProcessCapture, now: ProcessCapture) -> bool:
@@ -269,3 +270,30 @@ def _identity(capture: ProcessCapture) -> tuple[object, ...]:
     start = fields[20:21] if isinstance(fields, list) else fields
     user = status[(at := status.find(b"\nUid:")) : status.find(b"\n", at + 1)] if isinstance(status, bytes) else status
     return start, user
+
+
+def with_close_look(before: ProcessCapture, now: ProcessCapture) -> ProcessCapture:
+    """What a process was seen to have, with what a close look before found, as far as that still holds: the libraries
+    of a program that is the same, the fdinfo of descriptors that are.
+    """
+    libraries = before.files.get(LIBRARIES)
+    if (
+        libraries is None
+        or MAPS not in now.files
+        or any(before.files.get(name) != now.files.get(name) for name in _SAME)
+    ):
+        return now
+    links = set(before.table.links)
+    kept = {link.fd: raw for link in now.table.links if link in links and (raw := before.table.fdinfo.get(link.fd))}
+    return now._replace(
+        files=MappingProxyType({**now.files, LIBRARIES: libraries}),
+        table=now.table._replace(fdinfo=MappingProxyType({**kept, **now.table.fdinfo})),
+    )
+
+
+def has_private(capture: ProcessCapture | None) -> bool:
+    """Whether it has a private mapping of a buffer, which only a close look finds."""
+    text = None if capture is None else capture.files.get(MAPS)
+    if not isinstance(text, bytes) or not text:
+        return False
+    return any(line.split(b" ", 2)[1].endswith(b"p") for line in text.splitlines())

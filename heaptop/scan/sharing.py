@@ -41,10 +41,9 @@ class Sharing:
         if process is None:
             self._noted.pop(pid, None)
 
-    def settle(self) -> bool:
-        """Compare those that look alike since something was noted of them. Whether that may have changed anything."""
-        tables, memories = self._tables.settle(), self._memories.settle()
-        return tables or memories
+    def settle(self) -> set[int]:
+        """Compare those that look alike since something was noted of them. Of whom something else is noted now."""
+        return self._tables.settle() | self._memories.settle()
 
     def together(self, pids: Iterable[int]) -> set[int]:
         """These processes, and all that share with one of them."""

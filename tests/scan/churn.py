@@ -21,6 +21,7 @@ from heaptop.scan.chunks import Chunks
 from heaptop.scan.holders import Holders
 from heaptop.scan.incremental import IncrementalScan, Rounds
 from heaptop.scan.proc import ProcScan
+from tests.scan.listed import ListedClocks
 
 PREFIX = b"/memfd:dmabuf-"
 ACTOR = Path(__file__).with_name("actor.py")
@@ -44,7 +45,7 @@ VERBS = {
     "exit": 4,
     "nothing": 2,
 }
-NOTHING_ROUND = Rounds(0, 0, 0, 0)
+NOTHING_ROUND = Rounds(0, 0, 0)
 """What did not run is not looked at: luck must not hide a mistake."""
 
 
@@ -140,7 +141,7 @@ def scan_of(running: Churn, *, closely: bool = False, **ways: bool) -> Holders:
     chunks = Chunks(
         ProcScan(is_buffer=lambda link: link.startswith(PREFIX)), prefixes=(PREFIX,), stand_ins=True, **ways
     )
-    scan = IncrementalScan(chunks, running.pids, rounds=NOTHING_ROUND)
+    scan = IncrementalScan(chunks, ListedClocks(running.pids), NOTHING_ROUND)
     if closely:
         scan.attend()
     return scan

@@ -22,6 +22,7 @@ from heaptop.scan.incremental import IncrementalScan
 from heaptop.scan.proc import ProcScan
 from heaptop.session import Session
 from tests.scan.churn import NOTHING_ROUND, PREFIX
+from tests.scan.listed import ListedClocks
 
 SOURCE = Path(__file__).with_name("crowd.c")
 COUNT = 20_000
@@ -77,7 +78,7 @@ def scan_of(parent: int) -> IncrementalScan:
     """A scan of a crowd alone."""
     scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
     chunks = Chunks(scan, prefixes=(PREFIX,), stand_ins=True)
-    return IncrementalScan(chunks, lambda: pids_of(parent), rounds=NOTHING_ROUND)
+    return IncrementalScan(chunks, ListedClocks(lambda: pids_of(parent)), NOTHING_ROUND)
 
 
 def main(arguments: list[str]) -> int:

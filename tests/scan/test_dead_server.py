@@ -19,6 +19,7 @@ from heaptop.scan.incremental import IncrementalScan
 from heaptop.scan.patience import Patience
 from heaptop.scan.proc import ProcScan
 from tests.scan.churn import PREFIX
+from tests.scan.listed import ListedClocks
 from tests.scan.whole import told
 
 HERE = Path(__file__).parent
@@ -54,7 +55,8 @@ def readers() -> set[threading.Thread]:
 def test_a_look_goes_past_them(victims: Victims) -> None:
     """Again and again, with one thread that hangs in all."""
     before = readers()
-    scan = IncrementalScan(Chunks(SCAN, TIMEOUT_S, prefixes=(PREFIX,), stand_ins=True), lambda: sorted(victims))
+    chunks = Chunks(SCAN, TIMEOUT_S, prefixes=(PREFIX,), stand_ins=True)
+    scan = IncrementalScan(chunks, ListedClocks(lambda: sorted(victims)))
     for _ in range(5):
         scan.attend()
         found = {each.pid: each for each in scan.look().processes}

@@ -14,11 +14,12 @@ pytest.importorskip("heaptop.scan._scan")
 from heaptop.assemble import assemble
 from heaptop.capture import Capture, FdLink, ProcessCapture, Raw
 from heaptop.scan.chunks import Chunks
-from heaptop.scan.incremental import IncrementalScan, Rounds
+from heaptop.scan.incremental import IncrementalScan, Rounds, with_close_look
 from heaptop.scan.proc import ProcScan
 from heaptop.scan.refs import refs_of
 from tests.scan.actor import PREFIX
 from tests.scan.churn import ACTOR, NOTHING_ROUND, Actor
+from tests.scan.listed import ListedClocks
 
 NEEDLE = f"/memfd:{PREFIX}".encode()
 TWIN = ProcScan("/proc", lambda link: link.startswith(NEEDLE), NEEDLE)
@@ -180,7 +181,7 @@ def test_a_descriptor_table_of_any_size(actor: Actor) -> None:
 def test_one_fdinfo_for_each_buffer(actor: Actor) -> None:
     for command in ("new one", "new two", "dup 0", "dup 1"):
         actor.tell(command)
-    scan = IncrementalScan(Chunks(TWIN, prefixes=(NEEDLE,)), lambda: [actor.pid], rounds=NOTHING_ROUND)
+    scan = IncrementalScan(Chunks(TWIN, prefixes=(NEEDLE,)), ListedClocks(lambda: [actor.pid]), NOTHING_ROUND)
     seen = scan.look()
     assert len(seen.infos) == 2
     (capture,) = seen.processes
@@ -195,7 +196,7 @@ def test_one_fdinfo_for_each_buffer(actor: Actor) -> None:
 def test_the_first_look_leaves_details_to_the_next(actor: Actor) -> None:
     actor.tell("new one")
     chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True)
-    scan = IncrementalScan(chunks, lambda: [actor.pid], lambda _: [7], Rounds(0, 0, 0))
+    scan = IncrementalScan(chunks, ListedClocks(lambda: [actor.pid], lambda _: [7]), Rounds(0, 0))
     (hurried,), (later,) = scan.look().processes, scan.look().processes
     assert {"stat", "details.later", "maps.buffers"} == hurried.files.keys()
     plain = TWIN.process(actor.pid)
@@ -214,7 +215,9 @@ def test_a_pid_that_is_used_again(actor: Actor) -> None:
     """Another process under the same number: its run time tells."""
     actor.tell("new first")
     times = {actor.pid: 5}
-    scan = IncrementalScan(Chunks(TWIN, prefixes=(NEEDLE,)), lambda: [actor.pid], lambda pids: [times[p] for p in pids])
+    scan = IncrementalScan(
+        Chunks(TWIN, prefixes=(NEEDLE,)), ListedClocks(lambda: [actor.pid], lambda _: [times[actor.pid]])
+    )
     before = scan.look()
     actor.tell("new second")
     times[actor.pid] = 3
@@ -224,7 +227,40 @@ def test_a_pid_that_is_used_again(actor: Actor) -> None:
 
 def test_who_stands_still_is_looked_at_in_turn(actor: Actor) -> None:
     actor.tell("new first")
-    scan = IncrementalScan(Chunks(TWIN, prefixes=(NEEDLE,)), lambda: [actor.pid], lambda pids: [7 for _ in pids])
+    scan = IncrementalScan(Chunks(TWIN, prefixes=(NEEDLE,)), ListedClocks(lambda: [actor.pid], lambda _: [7]))
     scan.look()
     actor.tell("new second")
     assert len(scan.look().infos) == 2
+
+
+def test_flags_that_a_close_look_found_stay_with_their_descriptors(actor: Actor) -> None:
+    """Until they are those of another one; who is looked at in turn is looked at closely."""
+    for command in ("new one", "new two"):
+        actor.tell(command)
+    chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True)
+    scan = IncrementalScan(chunks, ListedClocks(lambda: [actor.pid]), NOTHING_ROUND)
+    (first,) = scan.look().processes
+    scan.attend([actor.pid])
+    (close,) = scan.look().processes
+    assert (len(first.table.fdinfo), len(close.table.fdinfo)) == (0, 2)
+    assert with_close_look(close, first).table == close.table
+    assert with_close_look(close, first).files["maps.libraries"] == close.files["maps.libraries"]
+    other = first._replace(table=first.table._replace(links=first.table.links[1:]))
+    assert with_close_look(close, other).table.fdinfo.keys() == {link.fd for link in other.table.links}
+    program = first._replace(files={**first.files, "comm": b"another\n"})
+    assert with_close_look(close, program) is program
+
+
+def test_private_mappings_keep_a_look_close(actor: Actor) -> None:
+    actor.tell("new one")
+    actor.tell("map_private 0")
+    chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True)
+    scan = IncrementalScan(chunks, ListedClocks(lambda: sorted([actor.pid, os.getpid()])), Rounds(1, 0, 0))
+    looks = []
+    for _ in range(6):  # it is its turn in every second one
+        actor.tell("hello")  # it runs
+        looks.append([each.files["maps.buffers"] for each in scan.look().processes if each.pid == actor.pid])
+    (private,) = looks[-1]
+    assert isinstance(private, bytes)
+    assert b"r--p" in private
+    assert looks[-4:] == [[private]] * 4

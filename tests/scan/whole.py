@@ -13,10 +13,12 @@ from typing import Any
 from heaptop.backend import select
 from heaptop.backend.kernel import KernelBackend
 from heaptop.cli.main import main as run
+from heaptop.scan._clocks import ProcClocks
 from heaptop.scan.chunks import Chunks
 from heaptop.scan.incremental import IncrementalScan
 from heaptop.scan.proc import ProcScan
 from tests.scan.churn import PREFIX
+from tests.scan.listed import ListedClocks
 
 ROOT = Path(__file__).parent.parent.parent
 TIMEOUT_S = 0.25
@@ -40,8 +42,8 @@ def backend_of(pids: Iterable[int] | None, timeout_s: float = TIMEOUT_S) -> Kern
     """The kernel's, of these processes; None for all."""
     scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
     chunks = Chunks(scan, timeout_s, prefixes=(PREFIX,), stand_ins=True)
-    chosen = scan.pids if pids is None else partial(sorted, pids)
-    return KernelBackend(timeout_s=timeout_s, holders=IncrementalScan(chunks, chosen))
+    clocks = ProcClocks(scan.root) if pids is None else ListedClocks(partial(sorted, pids))
+    return KernelBackend(timeout_s=timeout_s, holders=IncrementalScan(chunks, clocks))
 
 
 def main(chosen: str, arguments: list[str]) -> int:

@@ -6,8 +6,9 @@ import sys
 from heaptop.backend import select
 from heaptop.backend.kernel import KernelBackend
 from heaptop.cli.main import main as run
+from heaptop.scan._clocks import ProcClocks
 from heaptop.scan.chunks import Chunks
-from heaptop.scan.incremental import IncrementalScan
+from heaptop.scan.incremental import Clocks, IncrementalScan
 from heaptop.scan.proc import ProcScan
 from tools.bench.workload import PREFIX
 
@@ -17,10 +18,23 @@ def backend(session: int | None = None, **ways: bool) -> KernelBackend:
     prefix = PREFIX.encode()
     scan = ProcScan(is_buffer=lambda link: link.startswith(prefix), needle=prefix)
     chunks = Chunks(scan, prefixes=(prefix,), stand_ins=True, **ways)
+    clocks = ProcClocks(scan.root)
     if session is None:
-        return KernelBackend(holders=IncrementalScan(chunks, scan.pids))
-    chosen = {pid for pid in scan.pids() if _session_of(pid) == session}
-    return KernelBackend(holders=IncrementalScan(chunks, lambda: [pid for pid in scan.pids() if pid in chosen]))
+        return KernelBackend(holders=IncrementalScan(chunks, clocks))
+    chosen = frozenset(pid for pid in scan.pids() if _session_of(pid) == session)
+    return KernelBackend(holders=IncrementalScan(chunks, _Chosen(clocks, chosen)))
+
+
+class _Chosen:
+    """The clocks of some processes."""
+
+    def __init__(self, clocks: Clocks, pids: frozenset[int]) -> None:
+        self._clocks = clocks
+        self._pids = pids
+
+    def look(self) -> tuple[list[int], list[int], int]:
+        ran, ended, _ = self._clocks.look()
+        return [pid for pid in ran if pid in self._pids], [pid for pid in ended if pid in self._pids], len(self._pids)
 
 
 def _session_of(pid: int) -> int | None:
