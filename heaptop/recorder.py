@@ -12,15 +12,10 @@ from heaptop.capture import Capture
 from heaptop.recording.facts import Facts
 from heaptop.recording.folder import RecordingFolder
 from heaptop.recording.journal import Bounds, Counts, Journal
-from heaptop.session import Update
+from heaptop.session import Update, uptime
 
 BOUNDS: Final = Bounds()
 NO_THRESHOLDS: Final = Thresholds()
-
-
-def uptime() -> float:
-    """Seconds since boot, time asleep included: nobody sets this clock."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Recorder:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
+from heaptop.analysis.clock_setting import ClockSetting
 from heaptop.analysis.diff import Delta, Since, diff, other_boot
 from heaptop.analysis.growth_watch import GrowthWatch
 from heaptop.analysis.history import History, Memory
@@ -60,6 +61,11 @@ class Update(NamedTuple):
     growth: Growth = NO_GROWTH
 
 
+def uptime() -> float:
+    """Seconds since boot, time asleep included: nobody sets this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class Session:
     """Refreshes from a backend. Not safe for use by two threads at once; the app calls it from its one poller."""
 
@@ -71,10 +77,12 @@ class Session:
         cpu_clock: Callable[[], float] = time.process_time,
         timer: Callable[[], float] = time.perf_counter,
         monotonic: Callable[[], float] = time.monotonic,
+        uptime: Callable[[], float] = uptime,
     ) -> None:
         """`clock` gives seconds since the epoch (an argument, so that tests and recordings have their own); it is asked
         only where a capture does not tell its time. `cpu_clock` is the CPU time of this process; `timer` only rises,
-        and so does `monotonic`, by which growth is judged where the wall clock is set.
+        and so does `monotonic`, by which growth is judged where the wall clock is set. `uptime` goes on while the
+        machine sleeps, too: what it does not explain, the clock was set.
         """
         self._backend = backend
         self._clock = clock
@@ -86,6 +94,7 @@ class Session:
         self._memory: Memory | None = None
         self._serials: Serials | None = None
         self._growing = GrowthWatch(monotonic, is_timeline=isinstance(backend, Timeline))
+        self._setting = None if isinstance(backend, Timeline) else ClockSetting(uptime)
         self._places = Places()
         self._number = 0
         self._marks = 0
@@ -123,12 +132,15 @@ class Session:
         # Nothing is new at the first look: there is nothing to compare with.
         delta = diff(before or snapshot, snapshot)
         now = self._now(snapshot)
+        set_by_s = 0.0 if self._setting is None else self._setting.since_last(now)
         memory = self._memory
         if memory is None or before is None or other_boot(before, snapshot):
             memory = self._memory = Memory(snapshot, now, self.known_before())
             self._growing.begin(snapshot, now)
             self._serials = Serials(snapshot)
         else:
+            if set_by_s:
+                memory.move(set_by_s)
             memory.follow(snapshot, delta, now)
             self._growing.follow(snapshot, delta, now)
             if self._serials is not None:

@@ -110,6 +110,16 @@ class Memory:
         self._total = (*self._total, self._total[-1] + delta.size_bytes)[-TREND_POINTS:]
         self._note_sizes(snapshot)
 
+    def move(self, step_s: float) -> None:
+        """The clock was set by so much since the last look: earlier times become what it would have told then."""
+        for kept in (self._first_seen, self._gone):
+            for inode, at in list(kept.all().items()):
+                kept.put(inode, at + step_s)
+        for inode, gone in self._missed.items():
+            self._missed[inode] = gone._replace(missed_at=gone.missed_at + step_s, first_seen=gone.first_seen + step_s)
+        for inode, let_go in list(self._let_go.all().items()):
+            self._let_go.put(inode, let_go._replace(at=let_go.at + step_s))
+
     def _forget(self) -> None:
         """Those that were missed for long enough."""
         for inode in [inode for inode, gone in self._missed.items() if gone.forgotten_at <= self._look]:
