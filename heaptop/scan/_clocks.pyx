@@ -1,12 +1,18 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Who has run since the look before, of all processes: no object of Python's for those who have not."""
+"""Who has run since the look before, of all processes: no object of Python's for those who have not.
+
+Listing /proc costs more than asking all clocks, and the number of links of /proc counts the processes (fs/proc/root.c
+proc_root_getattr): of the whole system, and two and one for each other folder. Where that sum was right when all were
+listed, so that none is hidden from here, nobody can have come while it is the same and nobody has gone.
+"""
 
 from libc.errno cimport errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, qsort, realloc
 
 from heaptop.scan._linux cimport (
-    O_CLOEXEC, O_DIRECTORY, O_RDONLY, close, entry_bytes, entry_name, list_entries, open, run_time_ns,
+    AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_RDONLY, close, entry_bytes, entry_name, is_folder, list_entries, open,
+    run_time_ns, stat_quietly, statx,
 )
 
 cdef enum:
@@ -22,6 +28,11 @@ cdef struct Clocks:
     size_t count, room
 
 
+cdef unsigned links_of(const char *root) noexcept nogil:
+    cdef statx stat
+    return stat.stx_nlink if stat_quietly(AT_FDCWD, root, &stat) == 0 else 0
+
+
 cdef int by_pid(const void *one, const void *other) noexcept nogil:
     return (<const Clock *>one).pid - (<const Clock *>other).pid
 
@@ -32,6 +43,7 @@ cdef class ProcClocks:
     cdef bytes root
     cdef char *entries
     cdef Clocks before, now
+    cdef unsigned links  # of /proc when all were listed, 0 where it does not count them
     cdef int error      # an errno
 
     def __cinit__(self, str root):
@@ -54,19 +66,40 @@ cdef class ProcClocks:
         cdef const char *root = self.root
         with nogil:
             self.error = 0
-            self.list_processes(root)
-            for i in range(self.now.count):
-                self.now.of[i].time_ns = run_time_ns(self.now.of[i].pid)
+            if not self.are_the_same(root):
+                self.list_processes(root)
+                self.ask_clocks()
         if self.error:
             raise OSError(self.error, "cannot be listed", self.root.decode("utf-8", "surrogateescape"))
         ran, ended = self.compared()
         self.before, self.now = self.now, self.before
         return ran, ended, self.before.count
 
+    cdef bint are_the_same(self, const char *root) noexcept nogil:
+        """Whether there are no others than before, whose clocks then were asked."""
+        if self.links == 0 or links_of(root) != self.links:
+            return False
+        self.now.count = 0
+        for i in range(self.before.count):
+            if not self.make_room():
+                return False
+            self.now.of[i].pid = self.before.of[i].pid
+            self.now.count += 1
+        return self.ask_clocks()
+
+    cdef bint ask_clocks(self) noexcept nogil:
+        """Whether all told a time, so that none has ended."""
+        cdef bint is_each_told = True
+        for i in range(self.now.count):
+            self.now.of[i].time_ns = run_time_ns(self.now.of[i].pid)
+            is_each_told &= self.now.of[i].time_ns != 0
+        return is_each_told
+
     cdef void list_processes(self, const char *root) noexcept nogil:
         """Put the processes into `now`, by pid, as the kernel lists them."""
         cdef int folder = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         cdef bint is_rising = True
+        cdef unsigned folders = 0
         cdef long count
         cdef char *entry
         cdef int pid
@@ -82,12 +115,16 @@ cdef class ProcClocks:
             entry = self.entries
             while entry < self.entries + count:
                 pid = number(entry_name(entry))
+                folders += is_folder(entry)  # `.` and `..` too, as links are counted
                 if pid > 0 and self.make_room():
                     self.now.of[self.now.count].pid = pid
                     is_rising &= self.now.count == 0 or self.now.of[self.now.count - 1].pid < pid
                     self.now.count += 1
                 entry += entry_bytes(entry)
         close(folder)
+        self.links = links_of(root)
+        if self.links != folders:
+            self.links = 0
         if not is_rising:
             qsort(self.now.of, self.now.count, sizeof(Clock), by_pid)
 

@@ -17,6 +17,7 @@ cdef extern from "linux.h":
     bint share_table(int, int) noexcept nogil
     uint64_t run_time_ns(int) noexcept nogil
     const char *entry_name(char *) noexcept nogil
+    bint is_folder(char *) noexcept nogil
     unsigned short entry_bytes(char *) noexcept nogil
     int openat(int, const char *, int) noexcept nogil
     int open(const char *, int) noexcept nogil
@@ -24,4 +25,4 @@ cdef extern from "linux.h":
     long read(int, void *, size_t) noexcept nogil
     long readlinkat(int, const char *, char *, size_t) noexcept nogil
     void *find(const void *, size_t, const void *, size_t) noexcept nogil
-    int O_RDONLY, O_DIRECTORY, O_CLOEXEC, O_NONBLOCK
+    int AT_FDCWD, O_RDONLY, O_DIRECTORY, O_CLOEXEC, O_NONBLOCK

@@ -61,8 +61,9 @@ static uint64_t run_time_ns(int pid)
     return (uint64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* struct linux_dirent64's name and length. */
+/* struct linux_dirent64's name, type and length. */
 #define entry_name(entry) ((entry) + 19)
+#define is_folder(entry) (((unsigned char *)(entry))[18] == 4) /* DT_DIR */
 #define entry_bytes(entry) (*(unsigned short *)((entry) + 16))
 
 #define find(bytes, length, wanted, wanted_length) memmem(bytes, length, wanted, wanted_length)

@@ -9,11 +9,13 @@ import socket
 import sys
 from pathlib import Path
 
+from heaptop.scan._clocks import ProcClocks
 from heaptop.scan._scan import run_times
 from heaptop.scan.chunks import Chunks
-from heaptop.scan.incremental import IncrementalScan, Rounds
+from heaptop.scan.incremental import IncrementalScan
 from heaptop.scan.proc import ProcScan
-from tests.scan.churn import PREFIX
+from tests.scan.churn import NOTHING_ROUND, PREFIX
+from tests.scan.listed import ListedClocks
 
 PID = 300
 LOOKS_MAX = 20
@@ -48,8 +50,8 @@ def scan_of(*, is_time_told: bool) -> IncrementalScan:
     scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
     chunks = Chunks(scan, prefixes=(PREFIX,), stand_ins=True)
     if is_time_told:
-        return IncrementalScan(chunks, scan.pids, rounds=Rounds(0, 0, 0, 0))
-    return IncrementalScan(chunks, scan.pids, lambda pids: [1 for _ in pids])
+        return IncrementalScan(chunks, ProcClocks(scan.root), NOTHING_ROUND)
+    return IncrementalScan(chunks, ListedClocks(scan.pids, lambda pids: [1 for _ in pids]))
 
 
 def main() -> None:
