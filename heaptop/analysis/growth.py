@@ -4,12 +4,12 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappush, heappushpop
-from statistics import median
 from typing import Final
 
 from heaptop.analysis.classes import BufferClass, class_of
 from heaptop.analysis.diff import Delta
 from heaptop.analysis.levels import Levels
+from heaptop.analysis.robust import median
 from heaptop.model import Buffer, ProcessId
 
 MISSED_LOOKS: Final = 3

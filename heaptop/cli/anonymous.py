@@ -2,12 +2,14 @@
 
 import argparse
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from heaptop.analysis.anonymise import Anonymiser
 from heaptop.backend.base import Backend
 from heaptop.capture import Capture
 from heaptop.errors import UsageError, errno_text
+
+if TYPE_CHECKING:
+    from heaptop.analysis.anonymise import Anonymiser
 
 KEY_BYTES: Final = 32
 HOLDS_NAMES: Final = "note: it holds the names of processes and buffers; look before you share it"
@@ -22,7 +24,7 @@ def anonymise_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def anonymiser_of(*, anonymise: bool, key: str | None) -> Anonymiser | None:
+def anonymiser_of(*, anonymise: bool, key: str | None) -> "Anonymiser | None":
     """What replaces names, where it was asked for.
 
     Raises:
@@ -32,6 +34,8 @@ def anonymiser_of(*, anonymise: bool, key: str | None) -> Anonymiser | None:
         if key is not None:
             raise UsageError("--key says nothing without --anonymise")
         return None
+    from heaptop.analysis.anonymise import Anonymiser
+
     return Anonymiser(os.urandom(KEY_BYTES) if key is None else _key(key))
 
 
@@ -54,7 +58,7 @@ def _key(path: str) -> bytes:
     return key
 
 
-def left_out(anonymiser: Anonymiser | None) -> tuple[str, ...]:
+def left_out(anonymiser: "Anonymiser | None") -> tuple[str, ...]:
     """The line that tells which files are not there, as nobody knows what names they hold; none where all are."""
     if anonymiser is None or not anonymiser.left_out:
         return ()
@@ -64,7 +68,7 @@ def left_out(anonymiser: Anonymiser | None) -> tuple[str, ...]:
 class Anonymous:
     """A backend whose captures have stand-ins for names."""
 
-    def __init__(self, backend: Backend, anonymiser: Anonymiser) -> None:
+    def __init__(self, backend: Backend, anonymiser: "Anonymiser") -> None:
         self._backend = backend
         self._anonymiser = anonymiser
 

@@ -10,7 +10,6 @@ from heaptop.cli.options import Options as CommonOptions
 from heaptop.cli.output import emit, look_of, narrate_gaps
 from heaptop.cli.source import opened
 from heaptop.errors import Exit, UsageError
-from heaptop.report import fit, json
 
 SORT_KEYS: Final = {"cma": CMA_KEYS}
 
@@ -62,6 +61,8 @@ def run(options: Options) -> int:
     """
     if options.fit is None:
         return lists.run(options)
+    from heaptop.report import fit, json
+
     with opened(options) as backend:
         snapshot = assemble(backend.capture())
         answers = fit.answers(snapshot, options.fit, options.align)

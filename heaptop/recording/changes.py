@@ -4,10 +4,9 @@ A process that is the very same object as in the capture before is not looked at
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from heaptop.capture import Capture, ProcessCapture, Raw
+from heaptop.capture import NOTHING, Capture, ProcessCapture, Raw
 from heaptop.recording.layout import ABOUT, GONE, assembled, escape, pid_of, process_of, unescape
 from heaptop.recording.members import info_members, process_members, system_members
 
@@ -75,13 +74,15 @@ def _compare(before: Mapping[str, bytes], now: Mapping[str, bytes], changed: dic
 # The other direction
 
 
-@dataclass(slots=True)
 class _Group:
     """The files of one process, and the process that they are, once somebody asked."""
 
-    pid: int
-    members: dict[str, Raw]
-    _process: ProcessCapture | None = None
+    __slots__ = ("_process", "members", "pid")
+
+    def __init__(self, pid: int, members: dict[str, Raw]) -> None:
+        self.pid = pid
+        self.members = members
+        self._process: ProcessCapture | None = None
 
     @property
     def process(self) -> ProcessCapture:
@@ -90,26 +91,30 @@ class _Group:
         return self._process
 
 
-@dataclass(slots=True)
 class _Change:
     """What becomes of each path and process; None: it is gone."""
 
-    about: Raw
-    system: dict[str, Raw | None] = field(default_factory=dict)
-    groups: dict[int, _Group | None] = field(default_factory=dict)
+    __slots__ = ("about", "groups", "system")
+
+    def __init__(self, about: Raw) -> None:
+        self.about = about
+        self.system: dict[str, Raw | None] = {}
+        self.groups: dict[int, _Group | None] = {}
 
 
-@dataclass(slots=True)
 class _State:
-    system: dict[str, Raw] = field(default_factory=dict)
-    groups: dict[int, _Group] = field(default_factory=dict)
+    __slots__ = ("groups", "system")
+
+    def __init__(self, system: Mapping[str, Raw] = NOTHING, groups: Mapping[int, _Group] = NOTHING) -> None:
+        self.system = dict(system)
+        self.groups = dict(groups)
 
     def apply(self, change: _Change) -> None:
         _put(self.system, change.system)
         _put(self.groups, change.groups)
 
     def copy(self) -> "_State":
-        return _State(dict(self.system), dict(self.groups))
+        return _State(self.system, self.groups)
 
 
 class Replayed:

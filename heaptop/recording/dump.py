@@ -6,13 +6,15 @@ Nothing is extracted; every size is bounded, for a bug report comes from anywher
 
 import errno
 import re
-import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from heaptop.capture import Raw, ReadError
 from heaptop.pattern import pattern
+
+if TYPE_CHECKING:
+    import zipfile
 
 DMABUF_DUMP: Final = "dump/dmabuf_dump"
 DMESG: Final = "dmesg.cma-dma"
@@ -61,6 +63,8 @@ def of_text(file: IO[bytes], name: str) -> dict[str, Raw]:
 
 def of_zip(file: IO[bytes]) -> dict[str, Raw]:
     """What is found in a bug report's zip: in its texts, and in the kernel's files that it has below FS/."""
+    import zipfile  # noqa: PLC0415  (few recordings are one, and it takes long to load)
+
     collector = _Collector("bugreport")
     try:
         with zipfile.ZipFile(file) as bundle:
@@ -78,7 +82,7 @@ def of_zip(file: IO[bytes]) -> dict[str, Raw]:
     return collector.found
 
 
-def _chosen(bundle: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+def _chosen(bundle: "zipfile.ZipFile") -> "Iterator[zipfile.ZipInfo]":
     """The texts at the top, and the kernel's files. What is encrypted, or of no such name, is left alone."""
     for info in bundle.infolist()[:ZIP_MEMBERS_MAX]:
         folder, _, name = info.filename.rpartition("/")

@@ -9,7 +9,6 @@ import gzip
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from heaptop.capture import Capture
@@ -46,14 +45,13 @@ class Bounds(NamedTuple):
     keep_free_bytes: int = 16 << 20
 
 
-@dataclass(slots=True)
 class Counts:
     """What a journal has done: moments written, moments that found no room, segments dropped, incidents written."""
 
-    moments: int = 0
-    lost: int = 0
-    dropped: int = 0
-    incidents: int = 0
+    __slots__ = ("dropped", "incidents", "lost", "moments")
+
+    def __init__(self) -> None:
+        self.moments = self.lost = self.dropped = self.incidents = 0
 
 
 class Journal:

@@ -9,7 +9,6 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -79,12 +78,14 @@ def place_of(path: str) -> Place:
 # Reading
 
 
-@dataclass(slots=True)
 class _Task:
     """A process or thread in the making: its files by name, those of its fd table among them."""
 
-    files: dict[str, Raw] = field(default_factory=dict)
-    threads: dict[int, "_Task"] = field(default_factory=dict)
+    __slots__ = ("files", "threads")
+
+    def __init__(self) -> None:
+        self.files: dict[str, Raw] = {}
+        self.threads: dict[int, _Task] = {}
 
 
 def capture_of(members: Mapping[str, Raw], source: str) -> Capture:

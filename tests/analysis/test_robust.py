@@ -1,10 +1,17 @@
 """`analysis.robust`."""
 
+import statistics
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from heaptop.analysis import robust
+
+
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1))
+def test_the_median_is_that_of_the_library(values: list[float]) -> None:
+    assert robust.median(values) == statistics.median(values)
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100), st.integers(2, 200))

@@ -99,22 +99,6 @@ def test_an_ignored_hangup_stays_ignored(start: "Callable[..., Popen]") -> None:
     assert process.returncode == 143
 
 
-HEADLESS = """
-import sys
-from heaptop.cli.main import main
-for verb in ("heaps", "buffers", "processes", "cma", "doctor"):
-    for extra in ((), ("--json",), ("--csv",)):
-        assert main(["-b", sys.argv[1], verb, *extra]) == 0
-heavy = {"textual", "rich", "asyncio", "psutil", "importlib.metadata", "heaptop_emulator"}
-sys.stderr.write(f"loaded: {sorted(heavy & sys.modules.keys())}")
-"""
-
-
-def test_headless_verbs_load_no_screen() -> None:
-    ran = subprocess.run([sys.executable, "-c", HEADLESS, REPLAY], capture_output=True, text=True, check=False)
-    assert ran.stderr.splitlines()[-1] == "loaded: []"
-
-
 def test_importtime_names_no_textual() -> None:
     ran = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "heaptop", "-b", REPLAY, "heaps"],
