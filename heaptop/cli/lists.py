@@ -92,6 +92,8 @@ def _default_order(options: Options, verb: str) -> str | None:
 def _sights(backend: Backend, options: Options) -> Iterator[Sight]:
     """One look, or with an interval one after the other: until somebody ends it, or the recording ends."""
     interval_s = options.interval
+    if interval_s is None:
+        gc.disable()  # nothing of one look is garbage before it is printed
     if isinstance(backend, Recorded) and len(backend.moments()) > 1:
         yield from _recorded(backend, 0 if interval_s and options.at is None else backend.index, interval_s)
         return
@@ -114,7 +116,6 @@ def _sights(backend: Backend, options: Options) -> Iterator[Sight]:
 def _recorded(backend: Recorded, first: int, interval_s: float | None) -> Iterator[Sight]:
     """The moment of a recording, or with an interval those from `first` on that are so far apart."""
     if interval_s is None:
-        gc.disable()  # nothing of one look is garbage before it is printed
         yield Sight(assemble(backend.capture()), backend.first_seen(first))
         return
     from heaptop.replay import ReplaySession
