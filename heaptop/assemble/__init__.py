@@ -2,6 +2,7 @@
 
 from heaptop.assemble import cma, cma_log, dumps, heaps, limits, listing, system, troubles
 from heaptop.assemble.built import Builder
+from heaptop.assemble.entries import EntryReader
 from heaptop.assemble.gaps import Gaps
 from heaptop.assemble.held import Held, HeldReader
 from heaptop.assemble.hiding import HidingReader
@@ -33,11 +34,13 @@ class Assembler:
         self._exporters: tuple[ExporterTotal, ...] = ()
         self._heaps: tuple[Heap, ...] = ()
         self._held = HeldReader()
+        self._entries = EntryReader()
         self._lister = Lister()
         self._builder = Builder()
         self._totals = Totals()
         self._shares = Shares()
         self._holders = HolderLister()
+        self._areas = cma.AreaReader()
         self._hiding = HidingReader()
         self._inodes = InodeReader()
         self._infos = InfoReader()
@@ -52,7 +55,8 @@ class Assembler:
         # A live system has no dumps: none of its many files need be looked at.
         dump = dumps.read(capture.files, gaps) if capture.source.startswith("replay:") else dumps.NO_DUMPS
         infos = self._infos.read(capture.infos, gaps)
-        lists = self._lister.read(capture, held, infos, gaps)
+        entries, capture = self._entries.read(capture, gaps)
+        lists = self._lister.read(capture, entries, held, infos, gaps)
         if dump.is_any:
             views = by_id((*views, *dump.views))
             held = _with_dumped(held, dump.holdings)
@@ -84,6 +88,7 @@ class Assembler:
             sums=dump.heap_bytes,
         )
         self._heaps = keep_equal(self._heaps, found)
+        told_areas = self._areas.read(areas, capture, memory.cma_total_bytes, page_bytes, gaps)
         return Snapshot(
             source=capture.source,
             kernel=kernel,
@@ -94,9 +99,7 @@ class Assembler:
             exporters=exporters,
             buffers=buffers,
             processes=dumps.processes(dump, self._holders.list(views, self._shares.follow(buffers), gaps)),
-            cma=cma_log.with_log(
-                cma.areas(areas, capture, memory.cma_total_bytes, page_bytes, gaps), capture.files, page_bytes, gaps
-            ),
+            cma=cma_log.with_log(told_areas, capture.files, page_bytes, gaps),
             memory=memory,
             hiding=self._hiding.read(capture),
             inodes_count=self._inodes.count(capture, buffers, kernel),

@@ -5,8 +5,9 @@ from types import MappingProxyType
 from typing import Final
 
 from heaptop.assemble.gaps import Gaps, missing_debugfs
+from heaptop.assemble.memo import keep_identical
 from heaptop.capture import Capture, Raw
-from heaptop.model import CmaArea, CmaRange, Source
+from heaptop.model import CmaArea, CmaRange, Gap, Source
 from heaptop.parse import cma_debugfs, cma_sysfs
 
 DEBUGFS: Final = "sys/kernel/debug/cma"
@@ -58,22 +59,43 @@ def _quiet_count(area: AreaFiles) -> int | None:
     return told if told is not None else quiet.read(area.sysfs.get("total_pages"), cma_sysfs.counter, "")
 
 
-def areas(
-    found: Sequence[AreaFiles], capture: Capture, cma_total_bytes: int | None, page_bytes: int, gaps: Gaps
-) -> tuple[CmaArea, ...]:
-    """Every area. Where one alone is there and nothing tells its size, CmaTotal does."""
-    only_pages = cma_total_bytes // page_bytes if cma_total_bytes and len(found) == 1 else None
-    result = tuple(_Reader(area, gaps).area(only_pages) for area in found)
-    dark = [area.name for area in result if not area.ranges or any(part.bitmap is None for part in area.ranges)]
+class AreaReader:
+    """Reads the areas of one capture after the other; one whose files say the same stays the very same object."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[object, CmaArea, tuple[Gap, ...]]] = {}
+        self._areas: tuple[CmaArea, ...] = ()
+
+    def read(
+        self, found: Sequence[AreaFiles], capture: Capture, cma_total_bytes: int | None, page_bytes: int, gaps: Gaps
+    ) -> tuple[CmaArea, ...]:
+        """Every area. Where one alone is there and nothing tells its size, CmaTotal does."""
+        only_pages = cma_total_bytes // page_bytes if cma_total_bytes and len(found) == 1 else None
+        before, self._known = self._known, {}
+        for files in found:
+            told = files.debugfs, files.sysfs, only_pages
+            known = before.get(files.name)
+            if known is None or known[0] != told:
+                own = Gaps()
+                known = told, _Reader(files, own).area(only_pages), own.result()
+            self._known[files.name] = known
+            for gap in known[2]:
+                gaps.add(*gap)
+        self._areas = keep_identical(self._areas, tuple([area for _, area, _ in self._known.values()]))
+        _note(self._areas, capture, cma_total_bytes, gaps)
+        return self._areas
+
+
+def _note(areas: Sequence[CmaArea], capture: Capture, cma_total_bytes: int | None, gaps: Gaps) -> None:
+    dark = [area.name for area in areas if not area.ranges or any(part.bitmap is None for part in area.ranges)]
     if dark:
         why, remedy = missing_debugfs(capture, DEBUGFS, "CONFIG_CMA_DEBUGFS")
         if any(path.startswith(DEBUGFS + "/") for path in capture.files):
             why, remedy = "its bitmap could not be read", ""
         gaps.add(f"which pages are in use in CMA area {', '.join(dark)}", why, remedy)
-    if not found and cma_total_bytes:
+    if not areas and cma_total_bytes:
         why, remedy = missing_debugfs(capture, DEBUGFS, "CONFIG_CMA_DEBUGFS or CONFIG_CMA_SYSFS")
         gaps.add("the CMA areas", why, remedy)
-    return result
 
 
 class _Reader:

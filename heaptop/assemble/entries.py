@@ -13,6 +13,9 @@ from heaptop.parse import dmabuf_sysfs
 
 BUFFERS: Final = "sys/kernel/dmabuf/buffers"
 
+Entries = Mapping[int, SysfsEntry]
+"""What is told of each buffer, by inode."""
+
 
 class EntryReader:
     """Reads captures one after the other; of a buffer whose files are the very same objects nothing is read again."""
@@ -22,10 +25,12 @@ class EntryReader:
         self._links: Mapping[str, bytes] = {}
         self._paths: dict[int, set[str]] = {}
         self._troubles: dict[str, str] = {}
-        self._entries: Mapping[int, SysfsEntry] = {}
+        self._entries: Entries = {}
 
-    def read(self, capture: Capture, gaps: Gaps) -> Mapping[int, SysfsEntry]:
-        """What is told of each buffer, by inode; the very same object while nothing changes."""
+    def read(self, capture: Capture, gaps: Gaps) -> tuple[Entries, Capture]:
+        """What is told of each buffer, the very same object while nothing changes; and the capture without that: there
+        may be more files of buffers than of all else.
+        """
         files, links = capture.files, capture.links
         touched = self._touch(changed_keys(self._files, files), files)
         touched |= self._touch(changed_keys(self._links, links), links)
@@ -35,9 +40,11 @@ class EntryReader:
         gaps.read(files.get(BUFFERS), lambda _: None, f"/{BUFFERS}")
         for path in sorted(self._troubles):
             gaps.tally(f"{{}} below /{BUFFERS} could not be read", "file", self._troubles[path])
-        return self._entries
+        if self._paths:
+            capture = capture._replace(files={path: raw for path, raw in files.items() if not path.startswith(BUFFERS)})
+        return self._entries, capture
 
-    def _with(self, touched: Iterable[int]) -> Mapping[int, SysfsEntry]:
+    def _with(self, touched: Iterable[int]) -> Entries:
         entries = dict(self._entries)
         for inode in touched:
             entry = self._entry(inode)

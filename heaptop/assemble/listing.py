@@ -5,12 +5,12 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from heaptop.assemble.bpf import Bpf, BpfReader, note_refusal
-from heaptop.assemble.entries import EntryReader
+from heaptop.assemble.entries import Entries
 from heaptop.assemble.gaps import Gaps, counted, missing_debugfs
 from heaptop.assemble.heaps import HeapNames
 from heaptop.assemble.held import Held
 from heaptop.assemble.memo import Last, keep_equal
-from heaptop.assemble.parts import Holding, Parts, SysfsEntry
+from heaptop.assemble.parts import Holding, Parts
 from heaptop.assemble.stacks import StacksReader
 from heaptop.assemble.totals import Totals
 from heaptop.assemble.troubles import without_identity
@@ -37,7 +37,7 @@ class Listing(NamedTuple):
     bpf: Bpf
 
     rows: Mapping[int, Row]
-    entries: Mapping[int, SysfsEntry]
+    entries: Entries
     nameless_rows: tuple[Row, ...]
     has_bufinfo: bool
     trouble: str
@@ -85,12 +85,10 @@ class Lister:
         self._origins = StacksReader()
         self._join = Last(_listing)
         self._text = b""
-        self._entries = EntryReader()
 
-    def read(self, capture: Capture, held: Held, infos: Infos, gaps: Gaps) -> Listing:
+    def read(self, capture: Capture, entries: Entries, held: Held, infos: Infos, gaps: Gaps) -> Listing:
         """Names that BPF and processes told make bufinfo's rows exact where a name holds newlines."""
         bpf = self._bpf.read(capture.files, gaps)
-        entries = self._entries.read(capture, gaps)
         raw = capture.files.get(BUFINFO)
         if isinstance(raw, bytes):
             raw = self._text = keep_equal(self._text, raw)
@@ -99,9 +97,7 @@ class Lister:
         return self._join(bpf, info, entries, BUFINFO in capture.older, origins)
 
 
-def _listing(
-    bpf: Bpf, info: Bufinfo | None, entries: Mapping[int, SysfsEntry], is_old: bool, origins: Mapping[int, Origin]
-) -> Listing:
+def _listing(bpf: Bpf, info: Bufinfo | None, entries: Entries, is_old: bool, origins: Mapping[int, Origin]) -> Listing:
     """Of an older bufinfo, what is not in another list either has been freed since."""
     if info is None:
         return Listing(bpf, {}, entries, (), has_bufinfo=False, trouble="", origins=origins)

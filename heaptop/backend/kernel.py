@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from heaptop.backend import uapi
+from heaptop.backend import buffer_folders, uapi
 from heaptop.backend.base import Allocation, Content, Way
 from heaptop.capture import Capture, Raw, ReadError
 from heaptop.errors import AllocationError
@@ -26,13 +26,13 @@ from heaptop.units import printable, text_of
 if TYPE_CHECKING:
     from heaptop.scan.bpf import BpfSource
 
+_LASTING_FILES: Final = ("proc/version", "proc/sys/kernel/osrelease", "proc/sys/kernel/random/boot_id")
+"""What a running kernel does not change."""
 _FILES: Final = (
+    *_LASTING_FILES,
     "proc/meminfo",
     "proc/vmstat",
-    "proc/version",
     "proc/mounts",
-    "proc/sys/kernel/osrelease",
-    "proc/sys/kernel/random/boot_id",
     "proc/self/status",
     "proc/self/statm",
     "sys/kernel/dma_heap/total_pools_kb",
@@ -44,7 +44,7 @@ _SLOW_FILES: Final = ("sys/kernel/debug/dma_buf/bufinfo",)
 """
 _TREES: Final = {
     "sys/kernel/mm/cma": None,
-    "sys/kernel/dmabuf/buffers": None,
+    buffer_folders.FOLDER: None,
     "sys/class/dma_heap": None,
     "sys/devices/virtual/dma_heap": frozenset({"dev", "uevent"}),
     "sys/kernel/debug/cma": frozenset({"count", "used", "maxchunk", "order_per_bit", "base_pfn", "bitmap"}),
@@ -87,6 +87,15 @@ class KernelBackend:
         self._holders = holders or find_holders(self._scan, timeout_s)
         self._whole = PlainHolders(self._scan, timeout_s)
         is_this_kernel = root == "/" and not places
+        self._lasting: dict[str, Raw] = {}
+        if is_this_kernel:
+            self._lasting = {path: raw for path in _LASTING_FILES if isinstance(raw := self._read(path), bytes)}
+        self._files = [path for path in self._wanted(_FILES) if path not in self._lasting]
+        self._slow_files = self._wanted(_SLOW_FILES)
+        self._trees = self._wanted(_TREES)
+        self._buffers = buffer_folders.BufferFolders(
+            self._path(buffer_folders.FOLDER), lambda folder, links: self._tree(folder, links, [])
+        )
         self._has_stacks = is_this_kernel and "stacks" not in off
         self._bpf = _bpf_sources() if is_this_kernel and "bpf" not in off else ()
         self._programs: Patience[BpfSource, dict[str, Raw]] = Patience(lambda bpf: bpf.read(), timeout_s)
@@ -114,15 +123,18 @@ class KernelBackend:
 
     def _capture(self, holders: Holders) -> Capture:
         captured_at = self._clock()
-        files: dict[str, Raw] = {}
+        files = dict(self._lasting)
         links: dict[str, bytes] = {}
-        slow = list(self._wanted(_SLOW_FILES))
-        for path in self._wanted(_FILES):
+        slow = [path for path in self._slow_files if self._is_there(path)]
+        for path in self._files:
             _put(files, path, self._read(path))
         for path in _LINKS:
             with contextlib.suppress(OSError):
                 links[path] = os.readlink(os.fsencode(self._path(path)))
-        for tree in self._wanted(_TREES):
+        for tree in self._trees:
+            if tree == buffer_folders.FOLDER:
+                files |= self._buffers.files(links)
+                continue
             for path, raw in self._tree(tree, links, slow):
                 _put(files, path, raw)
         _put(files, _DEBUGFS, self._trouble_of(_DEBUGFS))
@@ -166,12 +178,19 @@ class KernelBackend:
         return read_file(self._path(path))
 
     def _trouble_of(self, folder: str) -> ReadError | None:
-        """Why a folder cannot be listed; None where it can, or is not there."""
+        """Why a folder cannot be opened; None where it can, or is not there."""
         try:
-            os.listdir(self._path(folder))
+            os.close(os.open(self._path(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             return read_error("open", error)
         return None
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            os.stat(self._path(path))
+        except OSError as error:
+            return read_error("open", error) is not None
+        return True
 
     def _tree(
         self, folder: str, links: dict[str, bytes], slow: list[str], depth: int = _DEPTH_MAX

@@ -29,12 +29,13 @@ Item = TypeVar("Item")
 
 
 class Rounds(NamedTuple):
-    """How many are asked each time without a reason of their own: processes (closely), buffers, and processes whose
-    details the first look left out (all of it at once would make that slow; it leaves out nothing where that is 0).
+    """How many are asked without a reason of their own: processes (closely) and buffers, by turns, and each time
+    processes whose details the first look left out (all of it at once would make that slow; it leaves out nothing where
+    that is 0).
     """
 
     processes: int = 1
-    buffers: int = 50
+    buffers: int = 100
     details: int = 300
 
 
@@ -83,6 +84,7 @@ class IncrementalScan:
         self._infos: Kept[int, BufferInfo] = Kept()
         self._moved: set[int] = set()
         self._shown: Rows[int, ProcessCapture] = Rows()
+        self._is_turn_of_buffers = False
         self._next_processes: Iterator[int] = iter(())
         self._next_buffers: Iterator[int] = iter(())
 
@@ -105,12 +107,14 @@ class IncrementalScan:
         is_first = not self._known and self._rounds.details > 0
         touched = self._forget(ended)
         self._waiting |= self._sharing.together(ran)
-        self._next_processes, in_turn = _some(self._next_processes, self._known, self._rounds.processes)
+        self._is_turn_of_buffers = not self._is_turn_of_buffers
+        processes, buffers = (0, self._rounds.buffers) if self._is_turn_of_buffers else (self._rounds.processes, 0)
+        self._next_processes, in_turn = _some(self._next_processes, self._known, processes)
         closely = {pid for pid in in_turn if pid in self._known}
         touched |= self._look_at((self._waiting & self._known.keys()).union(ran, closely), closely, hurried=is_first)
         if not is_first and self._hurried:
             self._complete()
-        self._next_buffers, some = _some(self._next_buffers, self._infos.all(), self._rounds.buffers)
+        self._next_buffers, some = _some(self._next_buffers, self._infos.all(), buffers)
         lost = self._refresh(touched.union(some))
         # A name can have been changed by the last descriptor, and mappings that were looked at before have the old one.
         again = {pid for inode in lost for pid in self._holders.get(inode, ())}

@@ -257,7 +257,7 @@ def test_private_mappings_keep_a_look_close(actor: Actor) -> None:
     chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True)
     scan = IncrementalScan(chunks, ListedClocks(lambda: sorted([actor.pid, os.getpid()])), Rounds(1, 0, 0))
     looks = []
-    for _ in range(6):  # it is its turn in every second one
+    for _ in range(9):  # it is its turn in every fourth one
         actor.tell("hello")  # it runs
         looks.append([each.files["maps.buffers"] for each in scan.look().processes if each.pid == actor.pid])
     (private,) = looks[-1]
