@@ -321,7 +321,8 @@ class HidingPlace(NamedTuple):
 
 class Snapshot(NamedTuple):
     """All that one capture tells. Tuples are in a fixed order: heaps, exporters and areas by name, buffers by inode,
-    processes by pid. `inodes_count` says that inode numbers count the buffers of this boot (None: not known).
+    processes by pid. `inodes_count` says that inode numbers count the buffers of this boot (None: not known), `way` how
+    a live look saw the processes (`BPF`, `PROCMAP_QUERY` …).
     """
 
     source: str
@@ -338,6 +339,7 @@ class Snapshot(NamedTuple):
     memory: Memory = Memory()
     hiding: tuple[HidingPlace, ...] = ()
     inodes_count: bool | None = None
+    way: str | None = None
 
     @property
     def size_bytes(self) -> int:

@@ -15,7 +15,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "tasks": "fd tables and mappings that only threads have",
     "bufinfo": "/sys/kernel/debug/dma_buf/bufinfo",
     "sysfs-buffers": "/sys/kernel/dmabuf/buffers",
-    "bpf": "the kernel's own list of buffers, by BPF",
+    "bpf": "the kernel's own list of buffers, and who holds them, by BPF",
     "debugfs-cma": "/sys/kernel/debug/cma",
     "sysfs-cma": "/sys/kernel/mm/cma",
     "vmstat": "/proc/vmstat",

@@ -103,6 +103,7 @@ class Assembler:
             memory=memory,
             hiding=self._hiding.read(capture),
             inodes_count=self._inodes.count(capture, buffers, kernel),
+            way=system.way(capture),
             gaps=dumps.gaps_of(dump, gaps.result()),
         )
 

@@ -17,6 +17,7 @@ from heaptop.units import text_of
 PAGE_BYTES: Final = 4096
 """The page size of nearly all machines, where nothing tells it."""
 
+WAY_BYTES_MAX: Final = 40
 _POOLS: Final = ("sys/kernel/dma_heap/total_pools_kb", "sys/kernel/ion/total_pools_kb")
 
 
@@ -50,6 +51,12 @@ def boot_id(capture: Capture, gaps: Gaps) -> str | None:
     if found is None and path not in capture.files:
         gaps.add("boot id", NOT_CAPTURED, "record it too, to compare captures of one boot")
     return None if found is None else text_of(found)
+
+
+def way(capture: Capture) -> str | None:
+    """How a live look saw the processes, as the first line of its own note says."""
+    note = capture.files.get("heaptop/way")
+    return text_of(note.split(b"\n", 1)[0][:WAY_BYTES_MAX]) if isinstance(note, bytes) and note else None
 
 
 def memory(capture: Capture, gaps: Gaps) -> Memory:

@@ -56,6 +56,8 @@ _DEBUGFS: Final = "sys/kernel/debug"
 _HEAPS: Final = "dev/dma_heap"
 _BTF: Final = "/sys/kernel/btf/vmlinux"
 _BPF_LIST: Final = "bpf/dmabuf_iter"
+_WAY: Final = "heaptop/way"
+"""How processes were looked at, and why not by a quicker way."""
 _PINS: Final = "sys/fs/bpf"
 _PINS_DEPTH_MAX: Final = 2
 
@@ -86,7 +88,7 @@ class KernelBackend:
         self._slow = Paced(self._read, timeout_s)
         self._holders = holders or find_holders(self._scan, timeout_s)
         self._whole = PlainHolders(self._scan, timeout_s)
-        is_this_kernel = root == "/" and not places
+        self._is_this_kernel = is_this_kernel = root == "/" and not places
         self._lasting: dict[str, Raw] = {}
         if is_this_kernel:
             self._lasting = {path: raw for path in _LASTING_FILES if isinstance(raw := self._read(path), bytes)}
@@ -148,6 +150,8 @@ class KernelBackend:
         texts, older = self._slow.each(slow)
         files |= texts
         seen = None if self._off >= PROCESSES else _look(holders, files)
+        if seen is not None and self._is_this_kernel:
+            files[_WAY] = "".join(f"{line}\n" for line in holders.way if line).encode()
         files |= self._hiding.files()
         return Capture(
             source=self.source,
@@ -163,6 +167,7 @@ class KernelBackend:
 
     def close(self) -> None:
         """Take the BPF programs away; there is nothing else."""
+        self._holders.close()
         for bpf in self._bpf:
             bpf.close()
 

@@ -14,7 +14,10 @@ from heaptop.cli.output import emit, look_of
 from heaptop.cli.source import opened
 from heaptop.errors import Exit, SourceError, UsageError
 from heaptop.model import Snapshot
-from heaptop.report.doctor import Check, Cost, Probes, Watch, document, examine, items, render
+from heaptop.report.doctor import Check, Cost, Probes, Scan, Watch, examine
+from heaptop.report.doctor_text import document, items, render
+from heaptop.scan.holders import BTF, PLAIN, find_chunks
+from heaptop.scan.proc import ProcScan
 from heaptop.sources import SOURCES, source_of
 from heaptop.units import printable
 from heaptop.watching import event_source
@@ -46,10 +49,11 @@ def run(options: Options) -> int:
         capture = whole_capture(backend)
         is_kernel = backend.source == "kernel"
         watch = _watch(backend, options.root)
+        scan = _scan() if is_kernel and options.root == "/" else None
     snapshot = assemble(capture)
     heaps = tuple(heap.name for heap in snapshot.heaps)
     if is_kernel:
-        checks = examine(capture, heaps, _probe(options.root), _costs(options, capture), watch)
+        checks = examine(capture, heaps, _probe(options.root), _costs(options, capture), watch, scan=scan)
     else:
         checks = examine(capture, heaps, None, watch=watch)
     _print(checks, snapshot, options)
@@ -113,6 +117,19 @@ def _watch(backend: Backend, root: str) -> Watch | None:
     finally:
         source.stop()
     return Watch(watched, gaps, (time.perf_counter() - began) * 1000)
+
+
+def _scan() -> Scan:
+    """Look at this very process in the quickest way."""
+    began = time.perf_counter()
+    chunks = find_chunks(ProcScan(), is_worth_it=True)
+    if chunks is None:
+        return Scan(PLAIN, "", os.path.exists(BTF), 0)
+    try:
+        list(chunks.each([os.getpid()], complete=False))
+        return Scan(*chunks.way, os.path.exists(BTF), (time.perf_counter() - began) * 1000)
+    finally:
+        chunks.close()
 
 
 def _probe(root: str) -> Probes:

@@ -8,11 +8,7 @@ from typing import Final, NamedTuple
 from heaptop.assemble.limits import UDEV_RULE, hidden_by, is_in_a_pid_namespace, locked_heaps
 from heaptop.capture import Capture, ReadError
 from heaptop.errors import errno_text
-from heaptop.model import Snapshot
-from heaptop.report.json import Json, head
-from heaptop.report.table import Column, Look, Row, draw
 from heaptop.sources import source_of
-from heaptop.units import format_size
 
 AS_ROOT: Final = "sudo heaptop"
 MOUNT_DEBUGFS: Final = "sudo mount -t debugfs none /sys/kernel/debug"
@@ -60,6 +56,22 @@ class Watch(NamedTuple):
     time_ms: float
     why: str = ""
     is_denied: bool = False
+
+
+class Scan(NamedTuple):
+    """How processes are looked at here, why not by BPF where that failed, whether the kernel has the types that BPF
+    takes, and what it took to begin.
+    """
+
+    way: str
+    why: str
+    has_types: bool
+    time_ms: float
+
+    @property
+    def is_by_bpf(self) -> bool:
+        """Which is the quickest way."""
+        return self.way == "BPF"
 
 
 class Cost(NamedTuple):
@@ -147,10 +159,12 @@ def examine(
     probes: Probes | None,
     costs: Mapping[str, Cost] = MappingProxyType({}),
     watch: Watch | None = None,
+    *,
+    scan: Scan | None = None,
 ) -> tuple[Check, ...]:
     """Every source in turn. `heaps` are those that the capture tells of; `probes` is None for a source that is not
     this kernel: remedies would be no help there. `costs` are by the names that --source takes; `watch` is None for a
-    source that has no live events.
+    source that has no live events, `scan` for one that is not looked at here.
     """
     checks = [_nodes(capture, tuple(heaps), probes), *(_place(capture, place, probes) for place in _PLACES)]
     checks += [_tables(capture, probes), _maps(capture, probes)]
@@ -158,8 +172,9 @@ def examine(
         checks = [check._replace(remedy="") for check in checks]
     else:
         checks += [_processes(capture), _debugfs(probes), _bpf(capture, probes)]
+        checks += [] if scan is None else [_scan(scan, probes)]
         checks += [_tracepoints(probes), _kprobes(probes), _capabilities(probes)]
-    told = tuple(check._replace(cost=costs.get(check.source or "")) for check in checks)
+    told = tuple(check._replace(cost=check.cost or costs.get(check.source or "")) for check in checks)
     return told if watch is None else (*told, _live_events(watch))
 
 
@@ -287,6 +302,19 @@ def _bpf(capture: Capture, probes: Probes) -> Check:
     return Check("BPF iterator", is_there, readable, detail, adds, remedy, source="bpf")
 
 
+def _scan(scan: Scan, probes: Probes) -> Check:
+    """The ways to look at processes tell the same, and differ in what they cost."""
+    name, adds = "BPF scan", "who holds buffers, in a fraction of the time"
+    detail = f"processes are looked at by {scan.way}"
+    if scan.is_by_bpf:
+        return _read(name, adds, detail)._replace(cost=Cost(scan.time_ms))
+    if not scan.has_types:
+        return _absent(name, adds, detail, _built_with("CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF (5.12 on)"))
+    detail += f": {scan.why}" if scan.why else ""
+    remedy = "" if _is_able(probes) else AS_ROOT
+    return Check(name, there=True, readable=False, detail=detail, adds=adds, remedy=remedy)
+
+
 def _tracepoints(probes: Probes) -> Check:
     name, adds = "tracepoints", "live events of allocations, and of CMA"
     if not probes.tracefs_mounted:
@@ -331,57 +359,3 @@ def _capabilities(probes: Probes) -> Check:
         remedy = "run heaptop outside of it"
     adds = "other users' processes"
     return Check("capabilities", there=enough, readable=enough, detail=detail, adds=adds, remedy=remedy)
-
-
-def document(checks: Iterable[Check], snapshot: Snapshot) -> Json:
-    """The checks as the document of `doctor --json`."""
-    return {**head(snapshot), "checks": items(checks)}
-
-
-def items(checks: Iterable[Check]) -> list[dict[str, str | bool | float | None]]:
-    """Each check by the names of the schema."""
-    return [
-        {
-            "name": check.name,
-            "there": check.there,
-            "readable": check.readable,
-            "detail": check.detail,
-            "adds": check.adds,
-            "remedy": check.remedy,
-            "source": check.source,
-            "cost_ms": None if check.cost is None else round(check.cost.time_ms, 3),
-            "size_bytes": None if check.cost is None else check.cost.size_bytes,
-        }
-        for check in checks
-    ]
-
-
-def render(checks: Iterable[Check], heading: str, look: Look) -> str:
-    """A table of the checks, then the commands that get what is missing."""
-    rows = [Row((c.name, _word(c.there), _word(c.readable), _cost(c.cost), c.detail, c.adds)) for c in checks]
-    columns = (
-        Column("Source", worth=9),
-        Column("There", worth=8),
-        Column("Readable", worth=8),
-        Column("One reading", worth=6),
-        Column("Found", flexible=True, worth=7),
-        Column("Tells", flexible=True, worth=5),
-    )
-    wanted: dict[str, list[str]] = {}
-    for check in checks:
-        if check.remedy:
-            wanted.setdefault(check.remedy, []).append(check.name)
-    lines = [f"  {remedy}    # {', '.join(names)}\n" for remedy, names in wanted.items()]
-    more = "To get the rest:\n" + "".join(lines) if lines else ""
-    return f"{heading}\n{draw(columns, rows, look)}{more}"
-
-
-def _cost(cost: Cost | None) -> str:
-    if cost is None:
-        return ""
-    size = "" if cost.size_bytes is None else f", {format_size(cost.size_bytes)}"
-    return f"{cost.time_ms:.1f} ms{size}"
-
-
-def _word(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: "~"}[value]

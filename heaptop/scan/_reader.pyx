@@ -106,10 +106,13 @@ cdef class Details(Reader):
     cdef Known *known
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t index
+    cdef int wanted
 
-    def __cinit__(self, str root, list pids):
+    def __cinit__(self, str root, list pids, *, bint hurried=False):
+        """`hurried`: no more than `Look` reads then."""
         cdef Py_ssize_t i
         self.count = len(pids)
+        self.wanted = 1 if hurried else DETAILS
         self.known = <Known *>calloc(max(1, self.count), sizeof(Known))
         if self.known == NULL:
             raise MemoryError
@@ -123,14 +126,14 @@ cdef class Details(Reader):
         """Read all of them."""
         with nogil:
             while self.index < self.count:
-                self.read_details(self.known[self.index].pid, self.known[self.index].details, DETAILS)
+                self.read_details(self.known[self.index].pid, self.known[self.index].details, self.wanted)
                 self.index += 1
         if self.is_out_of_memory:
             raise MemoryError
 
     def found(self):
         """Each process's texts by name, or the errno."""
-        return [{DETAIL_NAMES[j]: self.value(&self.known[i].details[j]) for j in range(DETAILS)}
+        return [{DETAIL_NAMES[j]: self.value(&self.known[i].details[j]) for j in range(self.wanted)}
                 for i in range(self.count)]
 
 

@@ -11,6 +11,7 @@ class Look(Reader):
     count: int
     index: int
     is_done: bool
+    asks: bool
     def __init__(
         self,
         root: str,

@@ -115,7 +115,8 @@ cdef class Look(Maps):
     cdef Row *rows
     cdef size_t row_count, row_room
     cdef char *entries
-    cdef bint asks, probes, wants_maps, is_hurried
+    cdef readonly bint asks
+    cdef bint probes, wants_maps, is_hurried
     cdef uint64_t table
 
     def __cinit__(self, str root, list pids, tuple prefixes, *, bint maps=True, bint asks=True, bint probes=True,

@@ -22,15 +22,18 @@ EQUAL: Final = 0x10
 GREATER: Final = 0x20
 SET: Final = 0x40
 NOT_EQUAL: Final = 0x50
-"""Conditions of a jump: unsigned, and SET for `a & b`."""
+SIGNED_LESS: Final = 0xC0
+"""Conditions of a jump: unsigned, SET for `a & b`, and the last one signed."""
 
-_MOVE, _CONSTANT, _ADD, _ADD_CONSTANT, _AND_CONSTANT = 0xBF, 0xB7, 0x0F, 0x07, 0x57
-_MULTIPLY_CONSTANT = 0x27
-_LOAD, _LOAD_32, _STORE, _ATOMIC = 0x79, 0x61, 0x7B, 0xDB
+_MOVE, _CONSTANT, _ADD, _ADD_CONSTANT, _AND_CONSTANT, _OR_CONSTANT = 0xBF, 0xB7, 0x0F, 0x07, 0x57, 0x47
+_MULTIPLY_CONSTANT, _LEFT_CONSTANT, _RIGHT_CONSTANT, _RIGHT = 0x27, 0x67, 0x77, 0x7F
+_LOAD, _LOAD_32, _LOAD_16, _LOAD_8, _STORE, _STORE_32, _ATOMIC = 0x79, 0x61, 0x69, 0x71, 0x7B, 0x63, 0xDB
 _LOAD_CONSTANT_64: Final = 0x18
 _MAP: Final = 1
 _MAP_VALUE: Final = 2
 """The 64-bit constant is the address of an array's first element: its map's fd, and an offset."""
+_OF_THE_KERNEL: Final = 2
+"""What is called is a function of the kernel, by its number in BTF (5.13 on)."""
 _JUMP, _JUMP_IF_CONSTANT, _JUMP_IF, _MAY_GOTO, _CALL, _EXIT = 0x05, 0x05, 0x0D, 0xE5, 0x85, 0x95
 
 
@@ -90,9 +93,25 @@ class Assembler:
         """`target` &= value, which is sign-extended."""
         self._emit(_AND_CONSTANT, target, constant=value)
 
+    def set_bits(self, target: int, value: int) -> None:
+        """`target` |= value, which is sign-extended."""
+        self._emit(_OR_CONSTANT, target, constant=value)
+
     def multiply(self, target: int, value: int) -> None:
         """`target` *= value."""
         self._emit(_MULTIPLY_CONSTANT, target, constant=value)
+
+    def left(self, target: int, bits: int) -> None:
+        """`target` <<= bits."""
+        self._emit(_LEFT_CONSTANT, target, constant=bits)
+
+    def right(self, target: int, bits: int) -> None:
+        """`target` >>= bits, as unsigned."""
+        self._emit(_RIGHT_CONSTANT, target, constant=bits)
+
+    def right_register(self, target: int, source: int) -> None:
+        """`target` >>= source, as unsigned."""
+        self._emit(_RIGHT, target, source)
 
     def load(self, target: int, source: int, *offsets: int) -> None:
         """`target` = the 8 bytes at source + offset; with several offsets, following a pointer at each but the last."""
@@ -103,6 +122,18 @@ class Assembler:
     def load_32(self, target: int, source: int, offset: int) -> None:
         """`target` = the 4 bytes at source + offset."""
         self._emit(_LOAD_32, target, source, offset)
+
+    def load_16(self, target: int, source: int, offset: int) -> None:
+        """`target` = the 2 bytes at source + offset."""
+        self._emit(_LOAD_16, target, source, offset)
+
+    def load_8(self, target: int, source: int, offset: int) -> None:
+        """`target` = the byte at source + offset."""
+        self._emit(_LOAD_8, target, source, offset)
+
+    def store_32(self, target: int, offset: int, source: int) -> None:
+        """The 4 bytes at target + offset = the low half of source."""
+        self._emit(_STORE_32, target, source, offset)
 
     def store(self, target: int, offset: int, source: int) -> None:
         """The 8 bytes at target + offset = source."""
@@ -126,6 +157,10 @@ class Assembler:
     def call(self, helper: int) -> None:
         """R0 = helper(R1 … R5)."""
         self._emit(_CALL, constant=helper)
+
+    def call_kernel(self, function_id: int) -> None:
+        """R0 = a function of the kernel that programs may call, by its number in BTF (R1 … R5)."""
+        self._emit(_CALL, 0, _OF_THE_KERNEL, constant=function_id)
 
     def label(self, name: str) -> None:
         """The place that jumps to `name` lead to."""

@@ -9,6 +9,7 @@ from heaptop.capture import FdLink, FdTable, ProcessCapture, Raw, ReadError
 from heaptop.scan import floor
 from heaptop.scan._reader import DETAIL_NAMES, LATER, Details, Infos
 from heaptop.scan._scan import Look, table_sum
+from heaptop.scan.holders import Way
 from heaptop.scan.patience import TIMEOUT_S, Patience
 from heaptop.scan.proc import DMABUF_LINKS, ProcScan, silent
 from heaptop.sources import LIBRARY_WORDS
@@ -17,6 +18,9 @@ Name = TypeVar("Name")
 
 MAPS: Final = "maps.buffers"
 LIBRARIES: Final = "maps.libraries"
+QUERY: Final = "PROCMAP_QUERY"
+TEXT: Final = "the text of maps"
+"""Ways to look at mappings, as they are shown."""
 CHUNK: Final = 256
 """How many processes are looked at in one go."""
 
@@ -61,6 +65,12 @@ class Chunks:
             lambda work: work.run(), timeout_s, self._steps
         )
         self._stuck: dict[int, _Looking | Details] = {}
+        self._asks = bool(ways.get("asks", True))
+
+    @property
+    def way(self) -> Way:
+        """How mappings are looked at."""
+        return Way(QUERY if self._asks else TEXT)
 
     @property
     def stuck(self) -> frozenset[int]:
@@ -78,6 +88,7 @@ class Chunks:
             look = Look(self._scan.root, chunk, self._prefixes, libraries=LIBRARY_WORDS, **how)
             looking = _Looking(self._scan, look, chunk)
             if self._is_done(looking):
+                self._asks = look.asks
                 yield from looking.found
             else:
                 hanging = looking.at
@@ -85,12 +96,14 @@ class Chunks:
                 yield Found(hanging, silent(hanging), 0)
                 waiting = [*(pid for pid in chunk if pid != hanging), *waiting]
 
-    def details(self, pids: Sequence[int]) -> dict[int, Mapping[str, Raw]]:
-        """What a hurried look left out, by name, by process. One that hangs is left alone: it told nothing in time."""
+    def details(self, pids: Sequence[int], *, hurried: bool = False) -> dict[int, Mapping[str, Raw]]:
+        """The details of processes (`hurried`: those that such a look has), by name, by process. One that hangs is left
+        alone: it told nothing in time.
+        """
         stuck = self.stuck
         waiting = [pid for pid in pids if pid not in stuck]
         silent_ones: dict[int, Mapping[str, Raw]] = {}
-        while not self._is_done(details := Details(self._scan.root, waiting)):
+        while not self._is_done(details := Details(self._scan.root, waiting, hurried=hurried)):
             told_nothing = ReadError("read", errno.ETIMEDOUT)
             hanging = waiting[details.index]
             self._stuck[hanging] = details
@@ -98,6 +111,9 @@ class Chunks:
             waiting = [pid for pid in waiting if pid not in silent_ones]
         found = (_texts(texts.items()) for texts in details.found())
         return dict(zip(waiting, found, strict=True)) | silent_ones
+
+    def close(self) -> None:
+        """Let go of what it holds in the kernel: nothing."""
 
     def infos(self, wanted: Sequence[Wanted]) -> list[Raw | None]:
         """The fdinfo of each; None where the descriptor is not, or no more, of that inode."""

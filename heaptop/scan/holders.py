@@ -1,13 +1,21 @@
 """Who holds buffers: by the compiled pass where there is one and it will do, else by its plain twin."""
 
+import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from heaptop.capture import BufferInfo, ProcessCapture
 from heaptop.scan.patience import TIMEOUT_S, Patience
 from heaptop.scan.proc import ProcScan, silent
 from heaptop.scan.sharing import with_sharing
+
+if TYPE_CHECKING:
+    from heaptop.scan.chunks import Chunks
+
+PLAIN: Final = "plain Python"
+BTF: Final = "/sys/kernel/btf/vmlinux"
+"""Without it there are no programs to be made."""
 
 
 class Seen(NamedTuple):
@@ -18,8 +26,22 @@ class Seen(NamedTuple):
     processes_seen: int
 
 
+class Way(NamedTuple):
+    """How processes are looked at, in a word or two; and why not by a quicker way that was tried ("" for none)."""
+
+    name: str
+    why: str = ""
+
+
 class Holders(Protocol):
     """A way of looking at all processes."""
+
+    @property
+    def way(self) -> Way:
+        """How they are looked at."""
+
+    def close(self) -> None:
+        """Let go of what it holds in the kernel. May be called twice."""
 
     def attend(self, pids: Iterable[int] | None = None) -> None:
         """From the next look on, look closely at these processes (at all, where None is given)."""
@@ -40,8 +62,16 @@ class PlainHolders:
         self._scan = scan
         self._patience = Patience(scan.process, timeout_s)
 
+    @property
+    def way(self) -> Way:
+        """See `Holders`."""
+        return Way(PLAIN)
+
     def attend(self, pids: Iterable[int] | None = None) -> None:
         """It always does."""
+
+    def close(self) -> None:
+        """It holds nothing."""
 
     def look(self) -> Seen:
         """See `Holders`."""
@@ -56,12 +86,27 @@ class PlainHolders:
 
 def find_holders(scan: ProcScan, timeout_s: float = TIMEOUT_S) -> Holders:
     """The quickest way of those that find what `scan` finds."""
+    chunks = find_chunks(scan, timeout_s)
+    if chunks is None:
+        return PlainHolders(scan, timeout_s)
+    from heaptop.scan._clocks import ProcClocks  # noqa: PLC0415
+    from heaptop.scan.incremental import IncrementalScan  # noqa: PLC0415
+
+    return IncrementalScan(chunks, ProcClocks(scan.root))
+
+
+def find_chunks(scan: ProcScan, timeout_s: float = TIMEOUT_S, *, is_worth_it: bool = False) -> "Chunks | None":
+    """The compiled look, by BPF where this kernel may have what that takes; None where there is none that will do.
+    `is_worth_it`: programs are made for the first process already.
+    """
     if scan.root != "/proc" or scan.off & {"fd", "fdinfo", "tasks"}:
-        return PlainHolders(scan, timeout_s)
+        return None
     try:
-        from heaptop.scan._clocks import ProcClocks  # noqa: PLC0415
         from heaptop.scan.chunks import Chunks  # noqa: PLC0415  (there may be no compiled part)
-        from heaptop.scan.incremental import IncrementalScan  # noqa: PLC0415
+
+        if scan.off & {"bpf", "maps"} or not os.path.exists(BTF):
+            return Chunks(scan, timeout_s)
+        from heaptop.scan.bpf_chunks import BpfChunks  # noqa: PLC0415
     except ImportError:
-        return PlainHolders(scan, timeout_s)
-    return IncrementalScan(Chunks(scan, timeout_s), ProcClocks(scan.root))
+        return None
+    return BpfChunks(scan, timeout_s, worth=0) if is_worth_it else BpfChunks(scan, timeout_s)

@@ -21,7 +21,7 @@ from heaptop.capture import NOTHING, BufferInfo, ProcessCapture
 from heaptop.changes import Kept, Rows
 from heaptop.scan._reader import LATER
 from heaptop.scan.chunks import LIBRARIES, MAPS, Chunks
-from heaptop.scan.holders import Seen
+from heaptop.scan.holders import Seen, Way
 from heaptop.scan.refs import Ref, Refs, refs_of
 from heaptop.scan.sharing import Sharing
 
@@ -87,6 +87,15 @@ class IncrementalScan:
         self._is_turn_of_buffers = False
         self._next_processes: Iterator[int] = iter(())
         self._next_buffers: Iterator[int] = iter(())
+
+    @property
+    def way(self) -> Way:
+        """See `Holders`."""
+        return self._chunks.way
+
+    def close(self) -> None:
+        """See `Holders`."""
+        self._chunks.close()
 
     def attend(self, pids: Iterable[int] | None = None) -> None:
         """From the next look on, look closely at these processes (at all, where None is given)."""

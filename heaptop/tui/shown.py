@@ -159,14 +159,15 @@ def header_facts(shown: Shown, source: str, interval_s: float | None, scanning_s
 
 
 def state_line(shown: Shown, status: str, width: int) -> tuple[Piece, ...]:
-    """` scan 3.1 ms · heaptop 0.8 % CPU · mark A 14:02:11: +12 buffers, +48.0 MiB          29 of 56, by size`."""
+    """` scan 3.1 ms by BPF · heaptop 0.8 % CPU · mark A 14:02:11: +12 buffers, +48.0 MiB        29 of 56, by size`."""
     update = shown.update
     left: list[Piece] = []
     if shown.pace:
         left.append(Piece(f" {shown.place}", "warning" if "·" in shown.place else ""))
     elif update is not None:
         scan_ms = (update.cost.capture_s + update.cost.assemble_s) * 1000
-        left = [Piece(f" scan {scan_ms:.{1 if scan_ms < 100 else 0}f} ms")]
+        way = f" by {update.snapshot.way}" if update.snapshot.way else ""
+        left = [Piece(f" scan {scan_ms:.{1 if scan_ms < 100 else 0}f} ms{way}")]
         left.append(Piece(f" · heaptop {update.cost.cpu_share * 100:.1f} % CPU"))
     if update is not None and shown.mark is not None:
         label = f"mark {shown.mark.label} {clock_time(shown.mark.set_at)}"

@@ -16,10 +16,11 @@ from heaptop.report.doctor import (
     Check,
     Cost,
     Probes,
+    Scan,
     Watch,
     examine,
-    render,
 )
+from heaptop.report.doctor_text import render
 from heaptop.report.table import Look
 from tests.support import archive
 
@@ -64,6 +65,33 @@ def test_root() -> None:
     assert (checks["BPF iterator"].readable, checks["BPF iterator"].remedy) == (True, "")
     assert (checks["capabilities"].readable, checks["capabilities"].remedy) == (True, "")
     assert "CAP_SYS_PTRACE" in checks["capabilities"].detail
+
+
+@pytest.mark.parametrize(
+    ("scan", "probes", "expected"),
+    [
+        (Scan("BPF", "", has_types=True, time_ms=9), ROOT, (True, True, "looked at by BPF", "")),
+        (
+            Scan("PROCMAP_QUERY", "EPERM", has_types=True, time_ms=9),
+            USER,
+            (True, False, "PROCMAP_QUERY: EPERM", AS_ROOT),
+        ),
+        (Scan("PROCMAP_QUERY", "refused", has_types=True, time_ms=9), ROOT, (True, False, ": refused", "")),
+        (
+            Scan("the text of maps", "", has_types=False, time_ms=9),
+            ROOT,
+            (False, False, "by the text of maps", "CONFIG_"),
+        ),
+    ],
+)
+def test_how_processes_are_looked_at(scan: Scan, probes: Probes, expected: tuple[bool, bool, str, str]) -> None:
+    (check,) = (each for each in examine(capture_of(), (), probes, scan=scan) if each.name == "BPF scan")
+    there, readable, detail, remedy = expected
+    assert (check.there, check.readable) == (there, readable)
+    assert check.detail.endswith(detail)
+    assert remedy in check.remedy
+    assert bool(check.remedy) is bool(remedy)
+    assert (check.cost == Cost(9)) is scan.is_by_bpf
 
 
 def test_bpf_needs_both_its_capabilities() -> None:

@@ -14,7 +14,7 @@ import heaptop.report
 from heaptop import recording
 from heaptop.assemble import assemble
 from heaptop.model import CmaRange, PageRun, Snapshot
-from heaptop.report import doctor
+from heaptop.report import doctor, doctor_text
 from heaptop.report import json as report
 from heaptop.report.moment import timestamp
 from tests.report.samples import EMPTY, EVIL, SNAPSHOT, buffer
@@ -65,7 +65,7 @@ def test_captures_are_valid(capture_name: str, validator: Draft202012Validator) 
     capture = recording.read(str(archive(capture_name)))
     snapshot = assemble(capture)
     validator.validate(json.loads(report.dumps(report.document(snapshot, report.LISTS))))
-    validator.validate(json.loads(report.dumps(doctor.document(doctor.examine(capture, (), None), snapshot))))
+    validator.validate(json.loads(report.dumps(doctor_text.document(doctor.examine(capture, (), None), snapshot))))
 
 
 @pytest.mark.parametrize("broken", [{"frob": 1}, {"buffers": [{"inode": 1}]}, {"schema": "heaptop/2"}, {"gaps": None}])

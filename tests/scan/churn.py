@@ -1,6 +1,6 @@
 """Processes that change at random, looked at after every step by a scan that remembers and by one that does not.
 
-`python -m tests.scan.churn [STEPS [SEED]]` (10,000 steps without) says where the two differ first.
+`python -m tests.scan.churn [--bpf] [STEPS [SEED]]` (10,000 steps without) says where the two differ first.
 """
 
 import os
@@ -8,15 +8,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Self
 
 from heaptop.assemble import Assembler
 from heaptop.capture import Capture
-from heaptop.model import Snapshot
+from heaptop.model import Holder, Snapshot
 from heaptop.scan.chunks import Chunks
 from heaptop.scan.holders import Holders
 from heaptop.scan.incremental import IncrementalScan, Rounds
@@ -137,10 +138,20 @@ class Churn:
             self.start()
 
 
-def scan_of(running: Churn, *, closely: bool = False, **ways: bool) -> Holders:
-    chunks = Chunks(
-        ProcScan(is_buffer=lambda link: link.startswith(PREFIX)), prefixes=(PREFIX,), stand_ins=True, **ways
-    )
+def chunks_of(*, bpf: bool = False, walks: bool = True, **ways: bool) -> Chunks:
+    """Looks at the actors; by BPF where that is wanted."""
+    scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX))
+    options: dict[str, Any] = {"prefixes": (PREFIX,), "stand_ins": True, **ways}
+    if not bpf:
+        return Chunks(scan, **options)
+    from heaptop.scan.bpf_chunks import BpfChunks
+    from heaptop.scan.bpf_here import make, memory_files
+
+    return BpfChunks(scan, make=lambda: make(memory_files(b"dmabuf-"), walks=walks), worth=0, **options)
+
+
+def scan_of(running: Churn, *, closely: bool = False, chunks: Chunks | None = None, **ways: bool) -> Holders:
+    chunks = chunks or chunks_of(**ways)
     scan = IncrementalScan(chunks, ListedClocks(running.pids), NOTHING_ROUND)
     if closely:
         scan.attend()
@@ -166,22 +177,45 @@ def differences(one: Snapshot, other: Snapshot) -> list[str]:
     return found
 
 
-def run(steps: int, seed: int, *, closely: bool = False, **ways: bool) -> list[str]:
-    """Differences after the first step that has any, with what was done before."""
-    with Churn(seed) as running:
-        scan, assembler = scan_of(running, closely=closely, **ways), Assembler()
+def plain(snapshot: Snapshot) -> Snapshot:
+    """Without what only a close look tells."""
+    return snapshot._replace(
+        buffers=tuple(buffer._replace(holders=tuple(map(plain_holder, buffer.holders))) for buffer in snapshot.buffers),
+        processes=tuple(process._replace(libraries=None) for process in snapshot.processes),
+    )
+
+
+def plain_holder(holder: Holder) -> Holder:
+    return holder._replace(fds=tuple(ref._replace(flags=None) for ref in holder.fds))
+
+
+def run(
+    steps: int, seed: int, *, closely: bool = False, bpf: bool = False, walks: bool = True, **ways: bool
+) -> list[str]:
+    """Differences after the first step that has any, with what was done before. By `bpf` the remembering scan alone
+    looks. It finds private mappings at once, as otherwise only a close look does: what else that tells is left out.
+    """
+    chunks = chunks_of(bpf=bpf, walks=walks, **ways)
+    reference: dict[str, Any] = {} if bpf else dict(ways)
+    with Churn(seed) as running, closing(chunks):
+        scan, assembler = scan_of(running, closely=closely, chunks=chunks), Assembler()
         for _ in range(steps):
             running.step()
-            whole = snapshot_of(scan_of(running, closely=closely, **ways), Assembler())
-            found = differences(snapshot_of(scan, assembler), whole)
+            whole = snapshot_of(scan_of(running, closely=closely or bpf, **reference), Assembler())
+            now = snapshot_of(scan, assembler)
+            found = differences(*map(plain, (now, whole)) if bpf and not closely else (now, whole))
             if found:
                 return [*running.steps[-5:], *found]
+        if bpf and chunks.way.name != "BPF":
+            return [f"BPF failed: {chunks.way.why}"]
     return []
 
 
 def main(arguments: list[str]) -> int:
-    steps, seed = (*map(int, arguments), *(STEPS, os.getpid())[len(arguments) :])
-    found = run(steps, seed)
+    bpf = "--bpf" in arguments
+    numbers = [int(each) for each in arguments if each != "--bpf"]
+    steps, seed = (*numbers, *(STEPS, os.getpid())[len(numbers) :])
+    found = run(steps, seed, bpf=bpf)
     sys.stdout.write("\n".join(found or [f"{steps} steps from seed {seed}: incremental is equal to full"]) + "\n")
     return 1 if found else 0
 

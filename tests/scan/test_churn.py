@@ -8,6 +8,18 @@ import pytest
 pytest.importorskip("heaptop.scan._scan")
 
 from tests.scan.churn import run
+from tests.scan.test_bpf_scan import only_where_allowed
+
+__all__ = ["only_where_allowed"]
+
+
+@pytest.mark.usefixtures("only_where_allowed")
+@pytest.mark.parametrize(
+    ("seed", "closely", "ways"),
+    [(21, False, {}), (22, True, {}), (23, True, {"walks": False})],
+)
+def test_equal_to_full_by_bpf(seed: int, closely: bool, ways: dict[str, bool]) -> None:
+    assert run(80, seed, closely=closely, bpf=True, **ways) == []
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,32 @@
 
 import os
 import sys
+from typing import Any
 
 from heaptop.backend import select
 from heaptop.backend.kernel import KernelBackend
 from heaptop.cli.main import main as run
 from heaptop.scan._clocks import ProcClocks
+from heaptop.scan.bpf_chunks import BpfChunks
+from heaptop.scan.bpf_here import make, memory_files
 from heaptop.scan.chunks import Chunks
 from heaptop.scan.incremental import Clocks, IncrementalScan
 from heaptop.scan.proc import ProcScan
 from tools.bench.workload import PREFIX
 
 
-def backend(session: int | None = None, **ways: bool) -> KernelBackend:
-    """A new one; of the processes of one session alone, where given. `ways` as `Look` has them."""
+def backend(session: int | None = None, *, bpf: bool = True, **ways: bool) -> KernelBackend:
+    """A new one; of the processes of one session alone, where given. By `bpf` where that is to be had; `ways` as `Look`
+    has them.
+    """
     prefix = PREFIX.encode()
     scan = ProcScan(is_buffer=lambda link: link.startswith(prefix), needle=prefix)
-    chunks = Chunks(scan, prefixes=(prefix,), stand_ins=True, **ways)
+    options: dict[str, Any] = {"prefixes": (prefix,), "stand_ins": True, **ways}
+    if bpf:
+        stand_ins = memory_files(prefix.removeprefix(b"/memfd:"))
+        chunks: Chunks = BpfChunks(scan, make=lambda: make(stand_ins), **options)
+    else:
+        chunks = Chunks(scan, **options)
     clocks = ProcClocks(scan.root)
     if session is None:
         return KernelBackend(holders=IncrementalScan(chunks, clocks))

@@ -8,10 +8,12 @@ from functools import partial
 from typing import Final
 
 from heaptop.backend.kernel import KernelBackend
+from heaptop.scan.bpf_here import make as programs
+from heaptop.scan.btf import BtfError
 from heaptop.session import Session
 from tools.bench import cpu, workload
 from tools.bench.looking import backend
-from tools.bench.rows import Row, at_most, plain, ratio_at_most
+from tools.bench.rows import Row, absent, at_most, plain, ratio_at_most
 from tools.bench.workload import LAPTOP, PHONE, STRESS, Load
 
 TITLE = "Scan to Snapshot"
@@ -25,17 +27,25 @@ def rows() -> Iterator[Row]:
     """Full scans on the phone's load, refreshes, and full scans from the laptop's to the stress load."""
     tight = partial(cpu.command, [workload.program("tight"), workload.PREFIX])
     works: dict[str, Callable[[], cpu.Used | float]] = {"T": tight}
-    works |= {"full": partial(cpu.call, partial(full, backend))}
-    works |= {"text": partial(cpu.call, partial(full, partial(backend, asks=False, probes=False)))}
+    why_not = without_bpf()
+    ways = {"full": {"bpf": False}, "text": {"bpf": False, "asks": False, "probes": False}}
+    ways |= {} if why_not else {"bpf": {}}
+    works |= {name: partial(cpu.call, partial(full, partial(backend, **way))) for name, way in ways.items()}
     with workload.running(PHONE):
         used = cpu.in_turns(works, ROUNDS)
     reference = used["T"].cpu_ms
     yield plain("tight C (T), phone", reference, "ms", peak_bytes=used["T"].peak_bytes)
     yield ratio_at_most("full scan, phone, /proc only", used["full"].cpu_ms, reference, 0.75)
     yield ratio_at_most("full scan, phone, maps as text and listed folders", used["text"].cpu_ms, reference, 1.15)
+    if not why_not:
+        yield ratio_at_most("full scan, phone, with BPF", used["bpf"].cpu_ms, reference, 0.2)
     yield at_most("refresh, phone, nobody active", refresh_ms(PHONE), 6, "ms")
-    busy = PHONE._replace(active_percent=ACTIVE_PERCENT)
-    yield at_most(f"refresh, phone, {ACTIVE_PERCENT} % of processes active", refresh_ms(busy), 90, "ms")
+    busy, active = PHONE._replace(active_percent=ACTIVE_PERCENT), f"{ACTIVE_PERCENT} % of processes active"
+    yield at_most(f"refresh, phone, {active}", refresh_ms(busy), 90, "ms")
+    if why_not:
+        yield absent("with BPF", why_not)
+    else:
+        yield at_most(f"refresh, phone, {active}, with BPF", refresh_ms(busy, bpf=True), 35, "ms")
     yield growth()
 
 
@@ -43,16 +53,28 @@ def full(make: Callable[[], KernelBackend]) -> None:
     """One look by a new session, without the collector: as a verb does it."""
     gc.collect()
     gc.disable()
+    made = make()
     try:
-        Session(make(), time.time).refresh()
+        Session(made, time.time).refresh()
     finally:
+        made.close()
         gc.enable()
 
 
-def refresh_ms(load: Load) -> float:
+def without_bpf() -> str:
+    """Why processes cannot be looked at by BPF here; "" where they can."""
+    try:
+        programs().close()
+    except (BtfError, OSError) as why:
+        return str(why)
+    return ""
+
+
+def refresh_ms(load: Load, *, bpf: bool = False) -> float:
     """CPU of one more refresh, once every process has been looked at closely. Whatever else runs here is left out."""
     with workload.running(load) as leader:
-        session = Session(seasoned(leader), time.time)
+        made = seasoned(leader, bpf=bpf)
+        session = Session(made, time.time)
         session.refresh()
         gc.freeze()
         found = []
@@ -60,12 +82,13 @@ def refresh_ms(load: Load) -> float:
             time.sleep(TICK_S)
             found.append(cpu.call(session.refresh))
         gc.unfreeze()
+        made.close()
     return sorted(found)[TICKS // 2]
 
 
-def seasoned(session: int) -> KernelBackend:
+def seasoned(session: int, *, bpf: bool = False) -> KernelBackend:
     """A backend that has nothing left to read more closely."""
-    made = backend(session)
+    made = backend(session, bpf=bpf)
     made.attend()
     return made
 
@@ -75,7 +98,8 @@ def growth() -> Row:
     costs = {}
     for load in (LAPTOP, STRESS):
         with workload.running(load):
-            costs[load] = cpu.in_turns({"full": partial(cpu.call, partial(full, backend))}, 3)["full"].cpu_ms
+            work = partial(cpu.call, partial(full, partial(backend, bpf=False)))
+            costs[load] = cpu.in_turns({"full": work}, 3)["full"].cpu_ms
     things = {load: load.processes * (load.descriptors + load.mappings / 20) for load in costs}
     exponent = math.log(costs[STRESS] / costs[LAPTOP]) / math.log(things[STRESS] / things[LAPTOP])
     return at_most(

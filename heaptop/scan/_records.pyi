@@ -1,0 +1,3 @@
+from heaptop.scan.told import Told
+
+def read(data: bytes, skipped: int = 0) -> dict[int, Told]: ...
