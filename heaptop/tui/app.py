@@ -230,7 +230,8 @@ class HeaptopApp(TimekeepingApp):
     def on_snapshot_arrived(self, message: SnapshotArrived) -> None:
         """Remember the moment with most bytes, and draw the call sites where they are shown."""
         update = message.frame.update
-        self.peak.look(update.snapshot)
+        if message.frame.size_bytes > self.peak.size_bytes:
+            self.peak.look(update.snapshot)
         if self._sites_screen is not None and self.screen is self._sites_screen and self.shown.held is None:
             self._sites_screen.tell(update)
 

@@ -1,8 +1,10 @@
 """What one refresh brings to the screen: the update, indexed (in the poller's thread, so that the screen need not)."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import NamedTuple
 
 from heaptop.analysis.diff import Delta, diff
 from heaptop.model import Buffer, Process, ProcessId, Snapshot
@@ -16,6 +18,26 @@ REFERENCES_MAX = 12
 
 TOUCHED_SCANS = 16
 """For how many scans what changed is remembered, for a screen that skips some."""
+
+
+_INODE, _SIZE, _HOLDERS = attrgetter("inode"), attrgetter("size_bytes"), attrgetter("holders")
+
+
+class Sums(NamedTuple):
+    """Bytes of all buffers; number and bytes of those that nobody is seen to hold. Sizes not known count as 0."""
+
+    size_bytes: int
+    orphans: int
+    orphan_bytes: int
+
+
+NOTHING = Sums(0, 0, 0)
+
+
+def sums_of(buffers: Sequence[Buffer]) -> Sums:
+    """Sums of these buffers."""
+    orphans = [buffer for buffer, held in zip(buffers, map(_HOLDERS, buffers), strict=True) if not held]
+    return Sums(sum(filter(None, map(_SIZE, buffers))), len(orphans), sum(filter(None, map(_SIZE, orphans))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +58,14 @@ class Frame:
     processes: Mapping[ProcessId, Process]
     since_held: Delta | None = None
     rate_per_s: float | None = None
-    size_bytes: int = 0
+    sums: Sums = NOTHING
     touched: tuple[tuple[int, frozenset[int]], ...] = ()
     references: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all buffers, where told."""
+        return self.sums.size_bytes
 
     def touched_since(self, number: int) -> frozenset[int] | None:
         """Buffers that came, went or changed after update `number`; None where that is too long ago to tell."""
@@ -60,12 +87,16 @@ class Framer:
         self._gone: set[int] = set()
         self._references: Mapping[int, tuple[int, ...]] = {}
         self._before: Snapshot | None = None
+        self._alive: dict[int, Buffer] = {}
+        self._processes: dict[ProcessId, Process] = {}
+        self._sums = NOTHING
 
     def frame(self, update: Update) -> Frame:
         """The next frame. Every update of the session must come by here: a row that is gone is known from before."""
         if self._touched and update.number > self._touched[-1][0] + 1:
             self._forget()
-        alive = {buffer.inode: buffer for buffer in update.snapshot.buffers}
+        self._index(update.snapshot)
+        alive = self._alive
         self._last_seen.update((buffer.inode, buffer) for buffer in update.delta.gone)
         gone = {
             inode: self._last_seen[inode]
@@ -85,13 +116,22 @@ class Framer:
             buffers={**alive, **gone} if gone else alive,
             gone=dict(gone),
             new=frozenset().union(*self._new) & alive.keys(),
-            processes={process.id: process for process in update.snapshot.processes},
+            processes=self._processes,
             since_held=None if self.held is None else diff(self.held.snapshot, update.snapshot),
             rate_per_s=rate_per_s,
-            size_bytes=update.snapshot.size_bytes,
+            sums=self._sums,
             touched=tuple(self._touched),
             references=self._references,
         )
+
+    def _index(self, snapshot: Snapshot) -> None:
+        """Of the very same tuples there is nothing to index again."""
+        before, buffers = self._before, snapshot.buffers
+        if before is None or before.buffers is not buffers:
+            self._alive = dict(zip(map(_INODE, buffers), buffers, strict=True))
+            self._sums = sums_of(buffers)
+        if before is None or before.processes is not snapshot.processes:
+            self._processes = {process.id: process for process in snapshot.processes}
 
     def _forget(self) -> None:
         """The session began anew, at another moment of a recording: what is remembered is of another time."""
@@ -107,7 +147,9 @@ class Framer:
             if before.file_count is not None and after.file_count not in (None, before.file_count)
         }
         if counts:
-            told = {inode: seen for inode, seen in self._references.items() if inode in update.history.first_seen}
+            told = dict(self._references)
+            for buffer in update.delta.gone:
+                told.pop(buffer.inode, None)
             for inode, (before, now) in counts.items():
                 told[inode] = (*told.get(inode, (before,)), now)[-REFERENCES_MAX:]
             self._references = told

@@ -74,16 +74,22 @@ class HostApp(App[int]):
             poller = Poller(source, interval_s, clock)
         self.poller = poller
         self.clock = clock
+        self.lines: dict[str, Line] = {}
         self.ascii = not speaks_unicode(os.environ)
 
     # ---- the first frame ----
 
     def compose(self) -> ComposeResult:
         """Header, tabs, room for the view, footer: no more than has something to say at once."""
-        yield Line("header")
-        yield Line("tabs")
+        yield self.new_line("header")
+        yield self.new_line("tabs")
         yield Views(id="views")
-        yield Line("footer")
+        yield self.new_line("footer")
+
+    def new_line(self, name: str) -> Line:
+        """One of `lines`."""
+        self.lines[name] = line = Line(name)
+        return line
 
     def get_default_screen(self) -> Screen[object]:
         """The screen under everything."""

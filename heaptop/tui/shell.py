@@ -13,13 +13,14 @@ from heaptop.tui.messages import SnapshotArrived, SourceLost
 from heaptop.tui.renderables.chrome import header_line, key_line, tabs_line, tiny_line
 from heaptop.tui.shown import Shown, header_facts, state_line, trend_line
 from heaptop.tui.tabs import BUFFERS, LAB, PROCESSES, VIEWS, tab_titles
-from heaptop.tui.widgets.line import Draw, Line
+from heaptop.tui.widgets.line import Draw
 from heaptop.tui.widgets.views import Views
 
 if TYPE_CHECKING:
     from heaptop.analysis.filter import Filter, FilterContext
     from heaptop.model import Buffer, Process, ProcessId
     from heaptop.session import Mark, Update
+    from heaptop.tui.frame import Sums
     from heaptop.tui.view import Selecting, View
     from heaptop.tui.widgets.banner import Banner
     from heaptop.tui.widgets.filter_bar import FilterBar
@@ -72,6 +73,13 @@ class ShellApp(HostApp):
     def processes(self) -> "Mapping[ProcessId, Process]":
         """Processes of the shown update."""
         return self.shown.frame.processes if self.shown.frame else {}
+
+    @property
+    def sums(self) -> "Sums":
+        """Sums of the buffers of the shown update."""
+        from heaptop.tui.frame import NOTHING
+
+        return self.shown.frame.sums if self.shown.frame else NOTHING
 
     def attend(self, pids: frozenset[int]) -> None:
         """Have these processes looked at closely from the next look on: their details are shown."""
@@ -144,11 +152,11 @@ class ShellApp(HostApp):
         with self.batch_update():
             await self.action_go(self._current)
             self.banner, self.filter_bar = Banner("banner"), FilterBar(id="filter-bar")
-            await main.mount(Line("tiny"), before="#header")
-            await main.mount(Line("trend"), self.banner, before="#views")
-            await main.mount(self.filter_bar, Line("state"), before="#footer")
+            await main.mount(self.new_line("tiny"), before="#header")
+            await main.mount(self.new_line("trend"), self.banner, before="#views")
+            await main.mount(self.filter_bar, self.new_line("state"), before="#footer")
         main.bindings_updated_signal.subscribe(self, lambda _screen: self._draw_footer())
-        self.set_interval(SLOW_SCAN_S, self.redraw)
+        self.set_interval(SLOW_SCAN_S, self._tell_slow_scan)
         if self._first_filter:
             self.set_filter(self._first_filter)
         if self._note:
@@ -202,26 +210,28 @@ class ShellApp(HostApp):
 
     def redraw(self) -> None:
         """Draw the lines around the view."""
-        if not self.screen_stack or not self.screen_stack[0].query(Line):
-            return  # not composed yet, or being taken down
-        main, shown, backend = self.screen_stack[0], self.shown, self.poller.backend
+        shown, backend = self.shown, self.poller.backend
         source = self._source_name if backend is None else backend.source
         facts = header_facts(shown, source, self.poller.interval_s, self.poller.scanning_s)
         status = self.view.status_text() if self.view is not None else ""
         tabs = tab_titles(self.tabs, self.update)
-        says: dict[str | None, Draw] = {
+        says: dict[str, Draw] = {
             "tiny": partial(tiny_line, facts),
             "header": partial(header_line, facts),
             "tabs": partial(tabs_line, tabs, self._current),
             "trend": partial(trend_line, shown.frame),
             "state": partial(state_line, shown, status),
         }
-        for line in main.query(Line):
-            if line.id in says:
-                line.tell(says[line.id])
+        for name, draw in says.items():
+            if name in self.lines:
+                self.lines[name].tell(draw)
         if self.banner is not None and self.filter_bar is not None:
             self.banner.say(shown.banner)
             self.filter_bar.say(shown.filter_error)
+
+    def _tell_slow_scan(self) -> None:
+        if (self.poller.scanning_s or 0) > SLOW_SCAN_S:
+            self.redraw()
 
     def _draw_footer(self) -> None:
         main = self.screen_stack[0]
@@ -231,7 +241,7 @@ class ShellApp(HostApp):
                 for active in main.active_bindings.values()
                 if active.binding.show and active.enabled
             ]
-            main.query_one("#footer", Line).tell(partial(key_line, keys))
+            self.lines["footer"].tell(partial(key_line, keys))
 
     def _focus_view(self) -> None:
         if self.view is not None:

@@ -14,6 +14,7 @@ from heaptop.analysis.filter import Filter, FilterContext
 from heaptop.backend.base import Allocator, Backend, ContentReader
 from heaptop.model import Buffer, Process, ProcessId
 from heaptop.session import Mark, Update
+from heaptop.tui.frame import Sums
 from heaptop.tui.held import Held
 
 T = TypeVar("T")
@@ -33,6 +34,10 @@ class Shell(Protocol):
     @property
     def processes(self) -> Mapping[ProcessId, Process]:
         """Processes of the shown update."""
+
+    @property
+    def sums(self) -> Sums:
+        """Sums of the buffers of the shown update."""
 
     def attend(self, pids: frozenset[int]) -> None:
         """Have these processes looked at closely from the next look on: their details are shown."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from heaptop.analysis.diff import Delta
 from heaptop.analysis.history import History
 from heaptop.model import Buffer, ExporterTotal, Gap, Heap, Provenance, Snapshot
+from heaptop.tui.frame import Sums
 from heaptop.tui.renderables.bar import bar
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.sparkline import sparkline
@@ -53,9 +54,9 @@ def named(field: str, name: str) -> str:
     return f"{field}:'{max(name.split(chr(39)), key=len)}'"
 
 
-def heap_rows(snapshot: Snapshot, history: History, order: Sequence[Heap]) -> tuple[HeapRow, ...]:
+def heap_rows(snapshot: Snapshot, history: History, order: Sequence[Heap], sums: Sums) -> tuple[HeapRow, ...]:
     """Heaps in the given order, then all exporters that are no heaps, largest first, then who holds it all."""
-    total = snapshot.size_bytes
+    total = sums.size_bytes
     sharing = _areas(snapshot)
     rows = [
         HeapRow(
@@ -74,7 +75,7 @@ def heap_rows(snapshot: Snapshot, history: History, order: Sequence[Heap]) -> tu
     others = sorted((other for other in snapshot.exporters if not other.is_heap), key=lambda one: -one.size_bytes)
     rows += [HeapRow("title", OTHERS)] if others else []
     rows += [_exporter_row(other, total, history) for other in others]
-    return (*rows, *_held_rows(snapshot)) if snapshot.buffers else tuple(rows)
+    return (*rows, *_held_rows(snapshot, sums)) if snapshot.buffers else tuple(rows)
 
 
 def _exporter_row(other: ExporterTotal, total: int, history: History) -> HeapRow:
@@ -84,16 +85,16 @@ def _exporter_row(other: ExporterTotal, total: int, history: History) -> HeapRow
     return HeapRow("exporter", other.name, other.buffers, other.size_bytes, share, trend, shown_by)
 
 
-def _held_rows(snapshot: Snapshot) -> tuple[HeapRow, ...]:
+def _held_rows(snapshot: Snapshot, sums: Sums) -> tuple[HeapRow, ...]:
     """Buffers that processes hold, and those that none is seen to hold: the kernel's own, where all could be read."""
-    total = snapshot.size_bytes
-    orphans = [buffer.size_bytes or 0 for buffer in snapshot.buffers if buffer.is_orphan]
-    count, held = len(snapshot.buffers) - len(orphans), total - sum(orphans)
+    total = sums.size_bytes
+    count, held = len(snapshot.buffers) - sums.orphans, total - sums.orphan_bytes
     rows = (HeapRow("title", HELD), HeapRow("held", "processes", count, held, _share(held, total), (), "not orphan"))
-    if not orphans:
+    if not sums.orphans:
         return rows
     name = "nobody seen" if any("process" in gap.what for gap in snapshot.gaps) else "kernel only"
-    return (*rows, HeapRow("held", name, len(orphans), sum(orphans), _share(sum(orphans), total), (), "orphan"))
+    count, size = sums.orphans, sums.orphan_bytes
+    return (*rows, HeapRow("held", name, count, size, _share(size, total), (), "orphan"))
 
 
 def since_mark(rows: Sequence[HeapRow], delta: Delta) -> tuple[HeapRow, ...]:

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import Input, Label, OptionList, Static
+from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from heaptop.analysis.in_the_way import in_the_way
@@ -19,6 +19,7 @@ from heaptop.tui.renderables.cma_map import Bit
 from heaptop.tui.renderables.cma_owners import Lies, Owners, legend_spans, lying_in
 from heaptop.tui.view import View
 from heaptop.tui.widgets.cma_map import CmaMap
+from heaptop.tui.widgets.said import Said
 from heaptop.units import printable
 
 LEGEND_COLUMNS = 100
@@ -86,19 +87,19 @@ class CmaView(View):
         """Areas, map, and the lines below it."""
         yield OptionList(id="cma-areas", markup=False, compact=True)
         yield CmaMap(id="cma-map")
-        yield Static(id="cma-said", markup=False)
-        yield Static(id="cma-owners", classes="cma-line", markup=False)
-        yield Static(id="cma-cursor", classes="cma-line", markup=False)
-        yield Static(id="cma-orders", classes="cma-line", markup=False)
+        yield Said(id="cma-said")
+        yield Said(id="cma-owners", classes="cma-line")
+        yield Said(id="cma-cursor", classes="cma-line")
+        yield Said(id="cma-orders", classes="cma-line")
         with Question(id="cma-ask"):
             yield Label("Will it fit?", markup=False)
             yield Input("32M", id="cma-size", compact=True, select_on_focus=True)
             yield Label("align", markup=False)
             yield Input("1M", id="cma-align", compact=True, select_on_focus=True)
-            yield Static(id="cma-answer", markup=False)
+            yield Said(id="cma-answer")
         with Horizontal(id="cma-below"):
-            yield Static(id="cma-nearest", markup=False)
-            yield Static(id="cma-scale", markup=False)
+            yield Said(id="cma-nearest")
+            yield Said(id="cma-scale")
 
     @property
     def map(self) -> CmaMap:
@@ -170,7 +171,7 @@ class CmaView(View):
         no_map = area is None or not any(part.bitmap is not None and part.count_pages for part in area.ranges)
         self.set_class(area is None, "no-area")
         self.set_class(no_map, "no-map")
-        said = self.query_one("#cma-said", Static)
+        said = self.query_one("#cma-said", Said)
         if area is None:
             if update is not None:
                 said.update(content(cma_text.no_area_spans(update.snapshot)))
@@ -182,7 +183,7 @@ class CmaView(View):
             self.map.set_area(area, self._page_bytes)
             self._draw_owners()
         counts = cma_text.order_counts(area)
-        self.query_one("#cma-orders", Static).update(content(cma_text.orders_spans(counts, area, self._page_bytes)))
+        self.query_one("#cma-orders", Said).update(content(cma_text.orders_spans(counts, area, self._page_bytes)))
         self._answer()
 
     def _draw_owners(self) -> None:
@@ -193,7 +194,7 @@ class CmaView(View):
         self._lies = lying_in(area, self._placed(area), buffers, self._owners)
         legend = legend_spans(self._lies, area, buffers, self._page_bytes)
         self.set_class(bool(legend), "owned")
-        self.query_one("#cma-owners", Static).update(content(legend))
+        self.query_one("#cma-owners", Said).update(content(legend))
         self.on_cma_map_cursor_moved()
 
     def on_cma_map_cursor_moved(self) -> None:
@@ -204,9 +205,9 @@ class CmaView(View):
         owner = self._owner(area)
         self.map.set_owners(self._lies, None if owner is None else owner.inode)
         spans = cma_text.cursor_spans(area, self.map.cursor, self._page_bytes, self._owner_spans(area))
-        self.query_one("#cma-cursor", Static).update(content(spans))
+        self.query_one("#cma-cursor", Said).update(content(spans))
         legend = cma_text.LEGEND if self.size.width >= LEGEND_COLUMNS else ""
-        self.query_one("#cma-scale", Static).update(legend + cma_text.scale_text(self.map.cell_pages))
+        self.query_one("#cma-scale", Said).update(legend + cma_text.scale_text(self.map.cell_pages))
 
     def _placed(self, area: CmaArea) -> Placement | None:
         """Whose pages the area's are, by the update that is shown; worked out once for each."""
@@ -261,7 +262,7 @@ class CmaView(View):
         self._fit = None
         if area is None:
             return
-        answer, nearest = self.query_one("#cma-answer", Static), self.query_one("#cma-nearest", Static)
+        answer, nearest = self.query_one("#cma-answer", Said), self.query_one("#cma-nearest", Said)
         size, align = (self.query_one(selector, Input).value for selector in ("#cma-size", "#cma-align"))
         try:
             request = cma_text.request_of(size, align, self._page_bytes)

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
-from textual.widgets import Static
 
 from heaptop.analysis.sort import HEAP_KEYS, sort_rows
 from heaptop.session import Update
@@ -15,6 +14,7 @@ from heaptop.tui.renderables.heaps import HeapRow
 from heaptop.tui.renderables.table import Column
 from heaptop.tui.table_view import TableView
 from heaptop.tui.widgets.detail import content_of
+from heaptop.tui.widgets.said import Said
 
 
 class HeapsView(TableView[HeapRow]):
@@ -33,7 +33,7 @@ class HeapsView(TableView[HeapRow]):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
-        self.sums = Static(id="heaps-sums", markup=False)
+        self.sums = Said(id="heaps-sums")
         self.table.set_sort("size", descending=True)
 
     def columns(self) -> Sequence[Column[HeapRow]]:
@@ -72,7 +72,7 @@ class HeapsView(TableView[HeapRow]):
         snapshot = update.snapshot
         key, descending = self.table.sorted_by or ("size", True)
         order = sort_rows(snapshot.heaps, HEAP_KEYS, f"-{key}" if descending else key)
-        rows, empty = heaps.heap_rows(snapshot, update.history, order), heaps.empty_text(snapshot.gaps)
+        rows, empty = heaps.heap_rows(snapshot, update.history, order, self.shell.sums), heaps.empty_text(snapshot.gaps)
         if self.shell.since_mark_only and update.since_mark is not None:
             rows = heaps.since_mark(rows, update.since_mark)
             empty = "no heap has changed since the mark; press d to see all"

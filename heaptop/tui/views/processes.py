@@ -4,6 +4,7 @@ import pwd
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -14,6 +15,7 @@ from heaptop.analysis.orphans import parts_of
 from heaptop.analysis.sort import PROCESS_KEYS, Key, sort_rows
 from heaptop.model import Buffer, Process, ProcessId, Snapshot
 from heaptop.session import Update
+from heaptop.tui.frame import Sums
 from heaptop.tui.renderables.chrome import Piece, cut
 from heaptop.tui.renderables.details import (
     BufferStory,
@@ -67,6 +69,9 @@ class ProcessesView(TableView[Row]):
         self._totals = LineWidget("totals")
         self._open: set[ProcessId] = set()
         self._count = 0
+        self._placed: list[Row] = []
+        self._placed_by: tuple[object, ...] = (None, None, None)
+        self._order: tuple[str, bool, set[ProcessId]] | None = None
         self.table.sorted_by = ("rss", True)
 
     # ---- cells ----
@@ -129,7 +134,7 @@ class ProcessesView(TableView[Row]):
         return (self._totals,)
 
     def draw(self, update: Update) -> None:
-        """Filter, order, and the buffers of those that are open."""
+        """Filter, order, and the buffers of those that are open; only where those are not the same as before."""
         filter_, buffers = self.shell.filter, self.shell.buffers
         processes: Sequence[Process] = update.snapshot.processes
         if filter_ is not None:
@@ -144,15 +149,21 @@ class ProcessesView(TableView[Row]):
         growth = self._growth_bytes(update)
         keys: dict[str, Key[Process]] = {**PROCESS_KEYS, "growth": lambda process: growth.get(process.id)}
         name, descending = self.table.sorted_by or ("rss", True)
-        rows: list[Row] = []
-        for process in sort_rows(processes, keys, f"-{name}" if descending else name):
-            rows.append(process)
-            if process.id in self._open:
-                mine = (buffers[inode] for inode in process.inodes if inode in buffers)
-                rows += [Held(process.id, b) for b in sorted(mine, key=lambda b: (-(b.size_bytes or 0), b.inode))]
+        placed_by = (processes, buffers if self._open else None, growth if name == "growth" else None)
+        if (name, descending, self._open) != self._order or not all(map(is_, placed_by, self._placed_by)):
+            self._placed_by, self._order = placed_by, (name, descending, set(self._open))
+            self._placed = []
+            for process in sort_rows(processes, keys, f"-{name}" if descending else name):
+                self._placed.append(process)
+                if process.id in self._open:
+                    mine = (buffers[inode] for inode in process.inodes if inode in buffers)
+                    ordered = sorted(mine, key=lambda b: (-(b.size_bytes or 0), b.inode))
+                    self._placed += [Held(process.id, buffer) for buffer in ordered]
+        rows = self._placed
         self._count = len(processes)
         self.table.set_rows(rows, empty=self._empty(update.snapshot))
-        self._totals.tell(lambda width: totals_line(update.snapshot, width))
+        sums = self.shell.sums
+        self._totals.tell(lambda width: totals_line(update.snapshot.processes, sums, width))
 
     def _empty(self, snapshot: Snapshot) -> str:
         if snapshot.processes:
@@ -265,20 +276,19 @@ def since_mark_bytes(delta: Delta) -> dict[ProcessId, int]:
     return dict(grown)
 
 
-def totals_line(snapshot: Snapshot, width: int) -> tuple[Piece, ...]:
+def totals_line(processes: Sequence[Process], sums: Sums, width: int) -> tuple[Piece, ...]:
     """What Android's `dmabuf_dump` ends with: the total, its part that no process is seen to hold, RSS and PSS."""
-    kernel = [buffer.size_bytes or 0 for buffer in snapshot.buffers if buffer.is_orphan]
-    rss = sum(process.rss_bytes for process in snapshot.processes)
-    pss = sum(process.pss_bytes or 0 for process in snapshot.processes)
+    rss = sum(process.rss_bytes for process in processes)
+    pss = sum(process.pss_bytes or 0 for process in processes)
     pieces = (
         Piece(" total ", "dim"),
-        Piece(format_size(snapshot.size_bytes), "strong"),
+        Piece(format_size(sums.size_bytes), "strong"),
         Piece(" · processes RSS ", "dim"),
         Piece(format_size(rss)),
         Piece(" PSS ", "dim"),
         Piece(format_size(pss)),
         Piece(" · kernel only ", "dim"),
-        Piece(f"{format_size(sum(kernel))} in {len(kernel)}"),
+        Piece(f"{format_size(sums.orphan_bytes)} in {sums.orphans}"),
     )
     return cut(pieces, width)
 

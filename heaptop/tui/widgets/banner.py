@@ -1,13 +1,13 @@
 """A line that stays until its cause is gone: a lost source, a bad theme, a wrong filter."""
 
-from textual.widgets import Static
+from heaptop.tui.widgets.said import Said
 
 
-class Banner(Static):
+class Banner(Said):
     """Hidden while there is nothing to say. Text is plain: markup is off."""
 
     def __init__(self, id: str) -> None:  # noqa: A002 - Textual's own name for it
-        super().__init__("", id=id, markup=False)
+        super().__init__(id=id)
         self.display = False
 
     def say(self, text: str) -> None:

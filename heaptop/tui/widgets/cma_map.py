@@ -104,19 +104,21 @@ class CmaMap(ScrollView, Drawn, can_focus=True):
         if self.area is None or self.area.name != area.name:
             self.cursor, self._zoom, self._room, self._lies = Bit(0, 0), None, (), ()
             self.scroll_to(y=0, animate=False, force=True)
-        self.area, self._page_bytes = area, page_bytes
-        self._lay_out()
+        if (area, page_bytes) != (self.area, self._page_bytes):
+            self.area, self._page_bytes = area, page_bytes
+            self._lay_out()
 
     def set_room(self, room: Sequence[Sequence[Run]]) -> None:
         """The free runs, for each range, that a request could be placed in; they are marked."""
-        self._room = room
-        self.refresh()
+        if room != self._room:
+            self._room = room
+            self.redraw()
 
     def set_owners(self, lies: Sequence[Sequence[Lies]], chosen: int | None) -> None:
         """Whose the bits of each range are, and which buffer lies under the cursor: it stands out."""
         if (lies, chosen) != (self._lies, self._chosen):
             self._lies, self._chosen = lies, chosen
-            self.refresh()
+            self.redraw()
 
     def go_to(self, place: Bit) -> None:
         """Put the cursor on a bit and show it."""
@@ -163,7 +165,7 @@ class CmaMap(ScrollView, Drawn, can_focus=True):
             index = min(self.cursor.range_index, len(bits) - 1)
             self.cursor = Bit(index, max(0, min(self.cursor.bit, bits[index] - 1)))
         self.post_message(self.CursorMoved(self))
-        self.refresh()
+        self.redraw()
 
     def on_resize(self) -> None:
         """Lay the cells out anew."""
@@ -248,7 +250,11 @@ class CmaMap(ScrollView, Drawn, can_focus=True):
         offset = event.get_content_offset(self)
         return None if offset is None else self._layout.bit_at(offset.x - self._label_width, self._top + offset.y)
 
-    def render_line(self, y: int) -> Strip:
+    def depends_on(self) -> tuple[object, ...]:
+        """See Drawn."""
+        return (*super().depends_on(), self.cursor, self._layout, self._chosen)
+
+    def draw_line(self, y: int) -> Strip:
         """Line `y` of the widget."""
         width, base = self.scrollable_content_region.width, self.base
         row = self._layout.row(self._top + y)

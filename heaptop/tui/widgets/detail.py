@@ -6,9 +6,9 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from heaptop.tui.renderables.details import Line
+from heaptop.tui.widgets.said import Said
 from heaptop.units import printable
 
 _STYLES = {
@@ -37,7 +37,7 @@ class DetailPane(VerticalScroll):
     ]
 
     def __init__(self) -> None:
-        self._shown = Static(markup=False)
+        self._shown = Said()
         super().__init__(self._shown)
         self._lines: Sequence[Line] | None = None
 

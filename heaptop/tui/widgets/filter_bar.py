@@ -9,6 +9,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from heaptop.errors import FilterError
+from heaptop.tui.widgets.said import Said
 
 
 class FilterBar(Horizontal):
@@ -26,11 +27,15 @@ class FilterBar(Horizontal):
     class Done(Message):
         """Enter: back to the list."""
 
+    def __init__(self, id: str) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._error = Said(id="filter-error")
+
     def compose(self) -> ComposeResult:
         """`/`, the text, what is wrong with it."""
         yield Static("/", id="filter-slash")
         yield Input(placeholder="camera size>1M and not orphan", compact=True, select_on_focus=False)
-        yield Static("", id="filter-error", markup=False)
+        yield self._error
 
     def on_mount(self) -> None:
         """Closed at first."""
@@ -55,9 +60,8 @@ class FilterBar(Horizontal):
 
     def say(self, error: FilterError | None) -> None:
         """Point at what is wrong."""
-        self.query_one("#filter-error", Static).update(
-            "" if error is None else f"col {error.position + 1}: {error.what}"
-        )
+        text = "" if error is None else f"col {error.position + 1}: {error.what}"
+        self._error.update(text)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Live."""

@@ -47,7 +47,11 @@ class Line(Drawn):
         """What it says, as plain text."""
         return "".join(piece.text for piece in self._pieces)
 
-    def render_line(self, y: int) -> Strip:
+    def depends_on(self) -> tuple[object, ...]:
+        """See Drawn."""
+        return (*super().depends_on(), self._pieces)
+
+    def draw_line(self, y: int) -> Strip:
         """The one line."""
         base, looks, width = self.base, self.looks, self.size.width
         if y > 0:

@@ -129,7 +129,7 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
 
     def set_rows(self, rows: Sequence[T], *, empty: str = "") -> None:
         """Replace the rows. The row under the cursor stays where it is on the screen; if it is gone, the row that
-        takes its line has the cursor. `empty` is said where there are none.
+        takes its line has the cursor. `empty` is said where there are none. Only lines that look different are drawn.
         """
         line = self._cursor - self._top
         self._rows = rows
@@ -137,9 +137,15 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         found = self._find(self._cursor_key) if self._cursor_key is not None else None
         self._cursor = max(0, min(self._cursor if found is None else found, len(rows) - 1))
         self._resize()
-        self._scroll_top(min(self._cursor - line, max(0, len(rows) - self.page_rows)))
+        top = max(0, min(self._cursor - line, len(rows) - self.page_rows))
+        if top != self._top:
+            self._scroll_top(top)
         self._note_cursor()
-        self.refresh()
+        self.redraw()
+
+    def depends_on(self) -> tuple[object, ...]:
+        """See Drawn."""
+        return (*super().depends_on(), self._cursor, self._placed, self.sorted_by)
 
     def set_columns(self, columns: Sequence[Column[T]]) -> None:
         """Replace the columns."""
@@ -276,8 +282,8 @@ class Table(ScrollView, Drawn, Generic[T], can_focus=True, inherit_bindings=Fals
         """Whether a ▸ or ▾ of this row is drawn at `x`."""
         return self._line_text(index)[x : x + 1] in ("▸", "▾")
 
-    def render_line(self, y: int) -> Strip:
-        """Line `y` of the widget: titles, then rows from the scroll position on."""
+    def draw_line(self, y: int) -> Strip:
+        """Titles, then rows from the scroll position on."""
         width = self.scrollable_content_region.width
         styles, base = self.looks, self.base
         if y == 0:

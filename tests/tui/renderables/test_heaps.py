@@ -3,6 +3,7 @@ import pytest
 from heaptop.analysis.filter import compile_filter
 from heaptop.analysis.history import History
 from heaptop.model import Buffer, ExporterTotal, FdRef, Gap, Heap, Holder, Memory, ProcessId, Snapshot, Source
+from heaptop.tui.frame import sums_of
 from heaptop.tui.renderables import heaps
 from heaptop.tui.renderables.details import Line
 from heaptop.tui.renderables.heaps import HeapRow
@@ -40,7 +41,7 @@ def seen() -> Snapshot:
 def rows() -> tuple[HeapRow, ...]:
     of = seen()
     history: History = update(of, {"system": (1, 2, 3)}, {"udmabuf": (4,)}).history
-    return heaps.heap_rows(of, history, (SYSTEM, RESERVED, DEFAULT, UNTOLD))
+    return heaps.heap_rows(of, history, (SYSTEM, RESERVED, DEFAULT, UNTOLD), sums_of(of.buffers))
 
 
 def drawn(row: HeapRow, width: int = 20) -> list[str]:
@@ -70,7 +71,9 @@ def test_heaps_then_other_exporters_by_size() -> None:
 
 def test_no_section_without_other_exporters() -> None:
     only = snapshot(heaps=(SYSTEM,), exporters=(ExporterTotal("system", 2, 3 * MIB, is_heap=True),))
-    assert [row.key for row in heaps.heap_rows(only, update(only).history, (SYSTEM,))] == [("heap", "system")]
+    assert [row.key for row in heaps.heap_rows(only, update(only).history, (SYSTEM,), sums_of(only.buffers))] == [
+        ("heap", "system")
+    ]
 
 
 def test_cells() -> None:
@@ -102,14 +105,17 @@ def test_who_holds_them_has_a_filter() -> None:
 def test_nobody_seen_where_processes_could_not_be_read() -> None:
     gaps = (Gap("fd tables of 3 of 40 processes", "EACCES", "run as root"),)
     unread = seen()._replace(gaps=gaps)
-    kernel = heaps.heap_rows(unread, update(unread).history, ())[-1]
+    kernel = heaps.heap_rows(unread, update(unread).history, (), sums_of(unread.buffers))[-1]
     assert kernel.name == "nobody seen"
     assert "not every process could be read" in text(heaps.details(kernel, unread))[-3]
 
 
 def test_all_held_has_no_second_row() -> None:
     held = snapshot(buffers=(buffer(1, 1, "system"),))
-    assert [row.name for row in heaps.heap_rows(held, update(held).history, ())] == ["Held by", "processes"]
+    assert [row.name for row in heaps.heap_rows(held, update(held).history, (), sums_of(held.buffers))] == [
+        "Held by",
+        "processes",
+    ]
 
 
 def test_a_narrow_share_keeps_its_number() -> None:
@@ -118,7 +124,7 @@ def test_a_narrow_share_keeps_its_number() -> None:
 
 def test_nothing_has_no_share() -> None:
     empty = snapshot(heaps=(Heap("system", "system", 0, 0, None),))
-    (row,) = heaps.heap_rows(empty, update(empty).history, empty.heaps)
+    (row,) = heaps.heap_rows(empty, update(empty).history, empty.heaps, sums_of(()))
     assert row.share == 0.0
     assert drawn(row)[3] == "                 0 %"
 
