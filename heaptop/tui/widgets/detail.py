@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -44,12 +45,24 @@ class DetailPane(VerticalScroll):
     def tell(self, lines: Sequence[Line], *, other: bool) -> None:
         """Show these lines; `other` than before scrolls back to the top."""
         if lines != self._lines:
-            self._lines = lines
-            self._shown.update(content_of(lines))
+            before, self._lines = self._lines, lines
+            self._shown.update(content_of(lines), layout=not self._is_as_high(before or (), lines))
         if other:
             self.scroll_home(animate=False)
+
+    def _is_as_high(self, before: Sequence[Line], now: Sequence[Line]) -> bool:
+        """Whether it takes as many lines on the screen: an age that goes on need not lay out all widgets again."""
+        width = self._shown.size.width
+        return len(before) == len(now) and all(
+            old == new or (_length(old) <= width and _length(new) <= width)
+            for old, new in zip(before, now, strict=True)
+        )
 
     @property
     def text(self) -> str:
         """What it says, as plain text."""
         return content_of(self._lines or ()).plain
+
+
+def _length(line: Line) -> int:
+    return sum(cell_len(printable(text)) for text, _ in line)
