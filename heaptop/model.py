@@ -173,7 +173,13 @@ class Buffer(NamedTuple):
     @property
     def fd_count(self) -> int | None:
         """Visible descriptors that refer to it; None where a holder's are not told."""
-        return _sum(holder.fd_count for holder in self.holders)
+        total = 0
+        for holder in self.holders:
+            count = len(holder.fds) if holder.counted is None else holder.counted[0]
+            if count is None:
+                return None
+            total += count
+        return total
 
     @property
     def map_count(self) -> int | None:

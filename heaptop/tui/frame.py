@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from heaptop.analysis.diff import Delta, diff
+from heaptop.changes import changed_items
 from heaptop.model import Buffer, Process, ProcessId, Snapshot
 from heaptop.session import Update
 
@@ -127,9 +128,20 @@ class Framer:
     def _index(self, snapshot: Snapshot) -> None:
         """Of the very same tuples there is nothing to index again."""
         before, buffers = self._before, snapshot.buffers
-        if before is None or before.buffers is not buffers:
+        if before is None:
             self._alive = dict(zip(map(_INODE, buffers), buffers, strict=True))
             self._sums = sums_of(buffers)
+        elif before.buffers is not buffers:
+            touched = changed_items(before.buffers, buffers, _INODE)
+            self._alive = dict(self._alive)  # frames that were handed out keep theirs
+            for inode, _, buffer in touched:
+                if buffer is None:
+                    del self._alive[inode]
+                else:
+                    self._alive[inode] = buffer
+            went = sums_of([old for _, old, _ in touched if old is not None])
+            came = sums_of([now for _, _, now in touched if now is not None])
+            self._sums = Sums(*(old + more - less for old, more, less in zip(self._sums, came, went, strict=True)))
         if before is None or before.processes is not snapshot.processes:
             self._processes = {process.id: process for process in snapshot.processes}
 

@@ -41,6 +41,12 @@ TALL_LINES = 40
 """From here on the trend stands on top."""
 
 
+GARBAGE = (50_000, 20, 50)
+"""How rarely garbage is looked for: what a look brings is none, and to go through 50,000 buffers takes longer than a
+tick may.
+"""
+
+
 class MainScreen(Screen[object], inherit_bindings=False):
     """Tab changes the view here; Textual's own would move between widgets."""
 
@@ -128,6 +134,7 @@ class HostApp(App[int]):
         self._load_themes()
         if not gc.isenabled():
             gc.freeze()  # what was made while modules were loaded, stays
+            gc.set_threshold(*GARBAGE)
             gc.enable()
 
     async def furnish(self) -> None:

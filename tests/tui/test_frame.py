@@ -1,8 +1,8 @@
 from typing import Any, cast
 
 from heaptop.session import Session, Update
-from heaptop.tui.frame import TOUCHED_SCANS, Framer
-from tests.tui.feed import EVIL, FB, PREVIEW, SHARED, _Plays, look
+from heaptop.tui.frame import TOUCHED_SCANS, Framer, sums_of
+from tests.tui.feed import EVIL, FB, IN_FLIGHT, PREVIEW, SHARED, _Plays, look
 from tests.tui.stage import NOON, FakeBackend
 
 
@@ -72,3 +72,26 @@ def test_references_over_time_of_those_that_changed() -> None:
     looks = [look(FB, PREVIEW._replace(file_count=count), second=count) for count in (3, 3, 5, 4)]
     frames = [framer.frame(update) for update in updates(*looks)]
     assert [dict(frame.references) for frame in frames] == [{}, {}, {39: (3, 5)}, {39: (3, 5, 4)}]
+
+
+def test_indexes_and_sums_kept_up_are_those_made_anew() -> None:
+    changed = FB._replace(size_bytes=None, holders=())
+    looks = [look(FB), look(FB, EVIL, IN_FLIGHT, second=1), look(changed, IN_FLIGHT, second=2), look(PREVIEW, second=3)]
+    framer = Framer()
+    for one in updates(*looks):
+        frame, buffers = framer.frame(one), one.snapshot.buffers
+        assert {inode: frame.buffers[inode] for inode in frame.buffers if inode not in frame.gone} == {
+            buffer.inode: buffer for buffer in buffers
+        }
+        assert frame.sums == sums_of(buffers)
+        assert frame.size_bytes == one.snapshot.size_bytes
+        assert frame.sums.orphans == sum(buffer.is_orphan for buffer in buffers)
+        assert frame.processes == {process.id: process for process in one.snapshot.processes}
+
+
+def test_frames_of_the_very_same_look_share_their_indexes() -> None:
+    framer = Framer()
+    same = look(FB, PREVIEW)
+    first, second = (framer.frame(update) for update in updates(same, same))
+    assert first.buffers is second.buffers
+    assert first.processes is second.processes

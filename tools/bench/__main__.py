@@ -25,6 +25,7 @@ SECTIONS: Final[dict[str, str]] = {
     "peers": "tools.bench.peers",
     "startup": "tools.bench.startup",
     "app": "tools.bench.app",
+    "table": "tools.bench.big_table",
     "run": "tools.bench.run",
     "allocators": "tools.bench.allocators",
     "stacks": "tools.bench.stacks",
