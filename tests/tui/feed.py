@@ -104,16 +104,24 @@ class _Plays:
 
     def __init__(self, looks: Sequence[Snapshot]) -> None:
         self._looks = list(looks)
+        self._at = NOON
 
     def assemble(self, _capture: Capture) -> Snapshot:
-        return self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+        look = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+        self._at = look.captured_at or NOON
+        return look
+
+    def uptime(self) -> float:
+        """A clock that goes on with the looks: none is set."""
+        return self._at
 
 
 def playing(*looks: Snapshot, backend: FakeBackend | None = None, theme: str | None = None, **more: Any) -> HeaptopApp:
     """The app on these looks: the first is shown at once, each F5 shows the next."""
     backend = backend or FakeBackend()
-    session = Session(backend, lambda: NOON, cpu_clock=lambda: 0.0, timer=lambda: 0.0)
-    session._assembler = cast("Any", _Plays(looks or (look(*PHONE),)))
+    plays = _Plays(looks or (look(*PHONE),))
+    session = Session(backend, lambda: NOON, cpu_clock=lambda: 0.0, timer=lambda: 0.0, uptime=plays.uptime)
+    session._assembler = cast("Any", plays)
     poller = Poller(backend, None, lambda: NOON, session=session)
     app = HeaptopApp(backend, interval_s=None, poller=poller, theme=theme, clock=lambda: NOON, **more)
     app.NOTIFICATION_TIMEOUT = 3600  # type: ignore[misc]  # on a slow machine they would be gone before they are read
