@@ -15,9 +15,8 @@ from heaptop_emulator import linux
 from heaptop_emulator.heap import Heap, Pages, Run
 from heaptop_emulator.inotify import ReleaseWatcher
 from heaptop_emulator.layout import PAGE_BYTES, PAGE_SHIFT
+from heaptop_emulator.text import FILE_PREFIX
 
-FILE_PREFIX: Final = "dmabuf:"
-"""How the name of every buffer's memfd begins."""
 NAME_BYTES_MAX: Final = 31
 _VALID_FD_FLAGS: Final = os.O_CLOEXEC | os.O_ACCMODE
 _VALID_HEAP_FLAGS: Final = 0

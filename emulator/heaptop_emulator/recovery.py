@@ -12,9 +12,10 @@ from typing import Final
 
 from heaptop_emulator import journal, keeper
 from heaptop_emulator.folder import RuntimeFolder, tell
-from heaptop_emulator.framework import FILE_PREFIX, Buffer, Framework, Record
+from heaptop_emulator.framework import Buffer, Framework, Record
 from heaptop_emulator.inotify import ReleaseWatcher
 from heaptop_emulator.journal import Header, Memory
+from heaptop_emulator.text import FILE_PREFIX
 
 _ACTORS_TIMEOUT_S: Final = 2.0
 _MAPPED: Final = re.compile(

@@ -13,14 +13,13 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from heaptop_emulator import keeper, linux
+from heaptop_emulator import linux
 from heaptop_emulator.errors import EmulatorError, NotRunningError
 from heaptop_emulator.folder import RuntimeFolder
 from heaptop_emulator.wire import About, Client, ProtocolError
@@ -160,6 +159,8 @@ def _launch(setup: Setup, path: str | None, *, lasting: bool) -> bool:
     Raises:
         EmulatorError: it did not start.
     """
+    import subprocess  # noqa: PLC0415  (who joins a running one needs none)
+
     folder = RuntimeFolder.make(path)
     folder.close()
     report, report_end = os.pipe()
@@ -244,6 +245,8 @@ def stop(path: str | None = None) -> bool:
 
 def _forget(path: str | None) -> None:
     """End the keeper of an emulator that was killed, and remove what it kept for a restart."""
+    from heaptop_emulator import keeper  # noqa: PLC0415  (who joins a running one needs none)
+
     try:
         folder = RuntimeFolder.open(path)
     except NotRunningError:

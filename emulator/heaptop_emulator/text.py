@@ -6,9 +6,13 @@ What depends on who holds a buffer (references) is made by those who have looked
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from heaptop_emulator.heap import Run
+if TYPE_CHECKING:
+    from heaptop_emulator.heap import Run
+
+FILE_PREFIX: Final = "dmabuf:"
+"""How the name of every buffer's memfd begins."""
 
 PLACES: Final = "bpf/dmabuf_pages"
 """The file that tells where buffers lie: heaptop makes its like on a real kernel, which has no such text."""
@@ -88,6 +92,6 @@ def bufinfo(buffers: Iterable[BufferLike], counts: Mapping[int, int]) -> bytes:
     return b"".join(rows)
 
 
-def place(inode: int, runs: Iterable[Run]) -> bytes:
+def place(inode: int, runs: "Iterable[Run]") -> bytes:
     """A buffer's line in the file that tells where buffers lie: each block as its heap took it."""
     return b"%d\t%s\n" % (inode, b" ".join(b"%d+%d" % (run.pfn, run.count_pages) for run in runs))

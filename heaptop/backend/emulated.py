@@ -27,7 +27,7 @@ from heaptop.scan.proc import ProcScan
 from heaptop.stacks import shelf
 from heaptop.units import printable
 from heaptop_emulator import text
-from heaptop_emulator.framework import FILE_PREFIX
+from heaptop_emulator.text import FILE_PREFIX
 from heaptop_emulator.wire import U64_MAX, BufferState, Client, State
 
 LINK_PREFIX: Final = f"/memfd:{FILE_PREFIX}".encode()

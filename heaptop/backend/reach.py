@@ -5,19 +5,20 @@ programs share.
 import contextlib
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from heaptop.errors import SourceError, UsageError
 from heaptop.units import printable, text_of
 from heaptop_emulator import linux, shared
 from heaptop_emulator.errors import EmulatorError, NotRunningError
-from heaptop_emulator.scenarios import SCENARIOS
 from heaptop_emulator.shared import Setup
 from heaptop_emulator.wire import Client, ProtocolError
+
+if TYPE_CHECKING:
+    import subprocess
 
 _START_TIMEOUT_S: Final = 20.0
 _ANSWER_TIMEOUT_S: Final = 10.0
@@ -29,6 +30,8 @@ _T = TypeVar("_T")
 
 def scenario_names() -> tuple[str, ...]:
     """All scenarios."""
+    from heaptop_emulator.scenarios import SCENARIOS  # noqa: PLC0415  (who joins an emulator needs none)
+
     return tuple(SCENARIOS)
 
 
@@ -64,8 +67,9 @@ class OwnEmulator:
             UsageError: no such scenario.
             SourceError: the emulator did not start.
         """
-        if scenario not in SCENARIOS:
-            raise UsageError(f"no scenario {printable(scenario)!r}", "", f"one of: {', '.join(SCENARIOS)}")
+        names = scenario_names()
+        if scenario not in names:
+            raise UsageError(f"no scenario {printable(scenario)!r}", "", f"one of: {', '.join(names)}")
         self.source = f"emulator:{scenario}"
         self._lock = threading.RLock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -120,9 +124,11 @@ class OwnEmulator:
         self._client.close()
         if self._process.returncode is not None:
             return b""
+        from subprocess import TimeoutExpired  # noqa: PLC0415  (who joins an emulator needs none)
+
         try:
             _, words = self._process.communicate(timeout=_END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             self._process.kill()
             _, words = self._process.communicate()
         return words
@@ -223,6 +229,8 @@ def _wake(client: Client) -> None:
 
 def _start(scenario: str, seed: int, layout: str, control: int) -> "subprocess.Popen[bytes]":
     """The emulator's process, in a session of its own: a Ctrl-C meant for heaptop must not end it first."""
+    import subprocess  # noqa: PLC0415  (who joins an emulator needs none)
+
     given = ["--layout", layout] if layout else []
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "heaptop_emulator", "--seed", str(seed), *given, scenario, str(control)],
