@@ -31,7 +31,8 @@ def event_source(backend: Backend, root: str = "/", ask: Ask | None = None) -> "
         raise UsageError("events", f"{place} has none", "only the running kernel and the emulator have")
     from heaptop.trace.kernel import KernelEvents  # noqa: PLC0415
 
-    return KernelEvents(lambda: asked(_known))
+    off: frozenset[str] = getattr(backend, "off", frozenset())
+    return KernelEvents(lambda: asked(_known), by_bpf="bpf" not in off)
 
 
 def _known(backend: Backend) -> "Mapping[int, Known]":

@@ -107,6 +107,11 @@ class KernelBackend:
         """As `-b` takes it."""
         return "kernel"
 
+    @property
+    def off(self) -> frozenset[str]:
+        """The sources that are switched off."""
+        return self._off
+
     def attend(self, pids: Iterable[int] | None = None) -> None:
         """Look closely at these processes (at all, where None is given), from the next capture on."""
         self._holders.attend(pids)

@@ -65,7 +65,7 @@ VERBS: Final = (
     Verb("record", "write captures over time, for days, within a bound", (*_ALWAYS, "source", "interval"), "record"),
     Verb("alloc", "allocate test buffers, hold them, free them on exit", (*_ALWAYS, "json", "csv"), "alloc"),
     Verb("content", "print the bytes of a buffer, or write it as a picture", (*_ALWAYS, "source"), "content"),
-    Verb("events", "tell every allocation and free as it happens", (*_ALWAYS, "json", "filter"), "events"),
+    Verb("events", "tell every allocation and free as it happens", (*_ALWAYS, "json", "filter", "source"), "events"),
     Verb(
         "sites", "print which places in programs the buffers come from", (*_ALWAYS, "json", "filter", "source"), "sites"
     ),

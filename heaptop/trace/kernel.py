@@ -34,10 +34,11 @@ _WAYS: Final[tuple[Callable[[contextlib.ExitStack], Way], ...]] = (BpfWay, PerfW
 class KernelEvents:
     """An EventSource. Nothing is opened before `start`."""
 
-    def __init__(self, known: Callable[[], Mapping[int, Known]]) -> None:
+    def __init__(self, known: Callable[[], Mapping[int, Known]], *, by_bpf: bool = True) -> None:
         """`known` tells the buffers alive, by inode, for when they are freed. It is asked once all is watched, so that
-        none is missed in between.
+        none is missed in between. `by_bpf` where that is to be had.
         """
+        self._ways = _WAYS if by_bpf else tuple(way for way in _WAYS if way is not BpfWay)
         self._find_known = known
         self._held = contextlib.ExitStack()
         self._way: Way | None = None
@@ -70,7 +71,7 @@ class KernelEvents:
         if not is_known_machine() or machine not in MACHINES:
             raise SourceError(_WHAT, f"not known how to watch a kernel of {machine}", f"known: {', '.join(MACHINES)}")
         errors: list[OSError] = []
-        for open_way in _WAYS:
+        for open_way in self._ways:
             with contextlib.ExitStack() as held:
                 try:
                     way = open_way(held)

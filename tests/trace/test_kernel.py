@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from heaptop.backend.kernel import KernelBackend
 from heaptop.errors import SourceError
 from heaptop.model import Gap
 from heaptop.parse.event_record import Step, What
@@ -15,6 +16,7 @@ from heaptop.trace import kernel
 from heaptop.trace.attach import at_function, load
 from heaptop.trace.kernel import KernelEvents
 from heaptop.trace.programs import MACHINES, Layout, Programs
+from heaptop.watching import event_source
 
 
 def events() -> KernelEvents:
@@ -139,3 +141,24 @@ def test_a_function_that_is_not_there() -> None:
     with pytest.raises(OSError, match=r"."):
         at_function(Programs(0, 0).heap_return(), "no_such_function_at_all")
     assert descriptors() == before
+
+
+def test_bpf_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `--no-bpf` does."""
+    opened = []
+
+    def bpf(_held: object) -> None:
+        opened.append("bpf")
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def perf(_held: object) -> None:
+        opened.append("perf")
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(kernel, "BpfWay", bpf)
+    monkeypatch.setattr(kernel, "_WAYS", (bpf, perf))
+    for off in (frozenset({"bpf"}), frozenset[str]()):
+        source = event_source(KernelBackend(off=off), ask=lambda _job: {})
+        with pytest.raises(SourceError):
+            source.start()
+    assert opened == ["perf", "bpf", "perf"]
