@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from heaptop.capture import BufferInfo, ProcessCapture
 from heaptop.scan.patience import TIMEOUT_S, Patience
-from heaptop.scan.proc import ProcScan, silent
+from heaptop.scan.proc import DMABUF_LINKS, ProcScan, silent
 from heaptop.scan.sharing import with_sharing
 
 if TYPE_CHECKING:
@@ -84,9 +84,11 @@ class PlainHolders:
         return Seen(shown, MappingProxyType({}), len(pids))
 
 
-def find_holders(scan: ProcScan, timeout_s: float = TIMEOUT_S) -> Holders:
-    """The quickest way of those that find what `scan` finds."""
-    chunks = find_chunks(scan, timeout_s)
+def find_holders(
+    scan: ProcScan, timeout_s: float = TIMEOUT_S, prefixes: tuple[bytes, ...] = DMABUF_LINKS
+) -> Holders:
+    """The quickest way of those that find what `scan` finds: links that begin with one of `prefixes`."""
+    chunks = find_chunks(scan, timeout_s, prefixes)
     if chunks is None:
         return PlainHolders(scan, timeout_s)
     from heaptop.scan._clocks import ProcClocks  # noqa: PLC0415
@@ -95,17 +97,23 @@ def find_holders(scan: ProcScan, timeout_s: float = TIMEOUT_S) -> Holders:
     return IncrementalScan(chunks, ProcClocks(scan.root))
 
 
-def find_chunks(scan: ProcScan, timeout_s: float = TIMEOUT_S, *, is_worth_it: bool = False) -> "Chunks | None":
-    """The compiled look, by BPF where this kernel may have what that takes; None where there is none that will do.
-    `is_worth_it`: programs are made for the first process already.
+def find_chunks(
+    scan: ProcScan,
+    timeout_s: float = TIMEOUT_S,
+    prefixes: tuple[bytes, ...] = DMABUF_LINKS,
+    *,
+    is_worth_it: bool = False,
+) -> "Chunks | None":
+    """The compiled look, by BPF where this kernel may have what that takes and dma-bufs alone are wanted; None where
+    there is none that will do. `is_worth_it`: programs are made for the first process already.
     """
     if scan.root != "/proc" or scan.off & {"fd", "fdinfo", "tasks"}:
         return None
     try:
         from heaptop.scan.chunks import Chunks  # noqa: PLC0415  (there may be no compiled part)
 
-        if scan.off & {"bpf", "maps"} or not os.path.exists(BTF):
-            return Chunks(scan, timeout_s)
+        if prefixes != DMABUF_LINKS or scan.off & {"bpf", "maps"} or not os.path.exists(BTF):
+            return Chunks(scan, timeout_s, prefixes=prefixes)
         from heaptop.scan.bpf_chunks import BpfChunks  # noqa: PLC0415
     except ImportError:
         return None

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from heaptop import recording
+from heaptop.assemble import Assembler
 from heaptop.backend.base import Allocator, Backend
 from heaptop.backend.emulated import EmulatedBackend
 from heaptop.backend.reach import OwnEmulator
 from heaptop.capture import Capture, FdLink, ProcessCapture
 from heaptop.errors import AllocationError, SourceError, UsageError
+from heaptop.model import Buffer
 from heaptop.parse import bufinfo, fdinfo, maps, vmstat
 from heaptop_emulator.wire import Client, State
 from tests.emulator.serving import DEADLINE_S, wait_for, wait_until_gone
@@ -70,7 +72,7 @@ def test_it_is_a_backend_and_an_allocator(backend: EmulatedBackend) -> None:
 
 def test_a_capture_shows_the_scenarios_processes_and_buffers(backend: EmulatedBackend) -> None:
     state = backend.state()
-    capture = backend.capture()
+    capture = backend.capture_whole()
     assert (capture.source, capture.captured_at) == ("emulator:steady", 12.5)
     assert {process.pid: process.files["comm"] for process in capture.processes} == {
         pid: f"{comm}\n".encode() for pid, comm in state.actors.items()
@@ -101,7 +103,7 @@ def test_a_capture_shows_the_scenarios_processes_and_buffers(backend: EmulatedBa
 
 
 def test_the_count_is_that_of_all_references(backend: EmulatedBackend) -> None:
-    capture = backend.capture()
+    capture = backend.capture_whole()
     for row in buffers_of(capture).rows:
         assert row.ino is not None
         seen = len(links_to(capture, row.ino))
@@ -125,7 +127,7 @@ def assert_memory_adds_up(state: State) -> None:
 
 def test_ending_an_actor_frees_exactly_its_own_buffers_at_once(backend: EmulatedBackend) -> None:
     pid = next(pid for pid, comm in backend.state().actors.items() if comm == "app-gallery")
-    capture = backend.capture()
+    capture = backend.capture_whole()
     rows = {row.ino: row.name for row in buffers_of(capture).rows}
     gallery = process_of(capture, "app-gallery")
     held = {link.stat.inode for link in gallery.table.links if link.stat} | set(mapped_inodes(gallery))
@@ -142,7 +144,7 @@ def test_ending_an_actor_frees_exactly_its_own_buffers_at_once(backend: Emulated
     assert len(before.buffers) - len(after.buffers) <= 8 + 3
     assert_memory_adds_up(after)
     wait_for(backend.state, lambda now: pid not in now.actors)
-    assert pid not in {process.pid for process in backend.capture().processes}
+    assert pid not in {process.pid for process in backend.capture_whole().processes}
 
 
 def test_memory_adds_up(backend: EmulatedBackend) -> None:
@@ -159,7 +161,7 @@ def test_a_test_buffer_is_this_processes(backend: EmulatedBackend) -> None:
         assert fcntl.fcntl(allocation.fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
         with mmap.mmap(allocation.fd, 8192) as mapping:
             mapping[:4] = b"test"
-            capture = backend.capture()
+            capture = backend.capture_whole()
         # The mapping holds a descriptor of its own: mmap.mmap duplicates the one that it is given.
         assert [(pid, link.target) for pid, link in links_to(capture, allocation.inode)] == [
             (os.getpid(), b"/dmabuf:" + NASTY)
@@ -192,7 +194,7 @@ def test_a_refused_allocation_has_the_errno(backend: EmulatedBackend, heap: str,
     with pytest.raises(AllocationError, match=errno.errorcode[number]) as caught:
         backend.allocate(heap, size_bytes)
     assert caught.value.errno == number
-    assert backend.capture().processes
+    assert backend.capture_whole().processes
 
 
 @pytest.mark.parametrize("name", [b"n" * 32, b"with a\0NUL"])
@@ -209,7 +211,7 @@ def test_a_buffer_held_by_nobody_seen_has_one_reference(backend: EmulatedBackend
     with ours, theirs:
         socket.send_fds(ours, [b"x"], [allocation.fd])
         os.close(allocation.fd)
-        capture = backend.capture()
+        capture = backend.capture_whole()
         (row,) = [row for row in buffers_of(capture).rows if row.ino == allocation.inode]
         assert row.file_count == 1
         assert links_to(capture, allocation.inode) == []
@@ -218,7 +220,7 @@ def test_a_buffer_held_by_nobody_seen_has_one_reference(backend: EmulatedBackend
 def test_two_emulators_do_not_mix(backend: EmulatedBackend) -> None:
     other = EmulatedBackend(OwnEmulator("leak-fd"))
     try:
-        mine, others = backend.capture(), other.capture()
+        mine, others = backend.capture_whole(), other.capture_whole()
         assert {process.pid for process in mine.processes}.isdisjoint(process.pid for process in others.processes)
         inodes = [{row.ino for row in buffers_of(capture).rows} for capture in (mine, others)]
         assert inodes[0].isdisjoint(inodes[1])
@@ -229,7 +231,7 @@ def test_two_emulators_do_not_mix(backend: EmulatedBackend) -> None:
 
 def test_a_recording_of_it_is_the_same_capture(backend: EmulatedBackend, tmp_path: Path) -> None:
     allocation = backend.allocate("system", 4096, NASTY)
-    capture = backend.capture()
+    capture = backend.capture_whole()
     os.close(allocation.fd)
     path = str(tmp_path / "emulated.tar.gz")
     recording.write(capture, path)
@@ -250,7 +252,7 @@ def test_closing_leaves_nothing(backend: EmulatedBackend) -> None:
     assert all(not Path(f"/proc/{pid}").exists() for pid in pids)
     assert len(os.listdir("/proc/self/fd")) < before
     with pytest.raises(SourceError, match="the emulator has ended"):
-        backend.capture()
+        backend.capture_whole()
     with pytest.raises(SourceError):
         backend.allocate("system", 4096)
 
@@ -259,7 +261,7 @@ def test_a_killed_emulator_is_told_and_takes_its_actors_with_it(backend: Emulate
     pids = list(backend.state().actors)
     os.kill(backend.emulator_pid, signal.SIGKILL)
     with pytest.raises(SourceError, match="ended by SIGKILL"):
-        backend.capture()
+        backend.capture_whole()
     wait_until_gone(pids)
 
 
@@ -340,3 +342,49 @@ def test_an_interrupt_between_question_and_answer_ends_it(
         backend.state()
     with pytest.raises(SourceError, match="the emulator has ended"):
         backend.state()
+
+
+def test_a_look_again_tells_the_same_as_a_first_one(backend: EmulatedBackend) -> None:
+    """What did not change is the very same object; what did is as if it had never been seen before."""
+    assembler = Assembler()
+    held: list[int] = []
+    for step in range(6):
+        if step % 2:
+            held.append(backend.allocate("system", 4096 * (step + 1), b"step %d" % step).fd)
+        elif step == 4:
+            os.close(held.pop())
+        snapshot = assembler.assemble(backend.capture())
+        whole = Assembler().assemble(backend.capture_whole())
+        mine = [
+            next((buffer for buffer in each.buffers if buffer.name == f"step {number}"), None)
+            for each in (snapshot, whole)
+            for number in range(6)
+        ]
+        assert [told(buffer) for buffer in mine[:6]] == [told(buffer) for buffer in mine[6:]]
+        assert sum(buffer is not None for buffer in mine[:6]) == len(held)
+    for fd in held:
+        os.close(fd)
+
+
+def told(buffer: Buffer | None) -> tuple[object, ...] | None:
+    """What a hasty look and a close one both tell."""
+    if buffer is None:
+        return None
+    holders = [(holder.process, [ref.fd for ref in holder.fds], holder.maps) for holder in buffer.holders]
+    return buffer.inode, buffer.size_bytes, buffer.exporter, buffer.name, buffer.file_count, buffer.hidden_refs, holders
+
+
+def test_where_nothing_changes_nothing_is_made_anew() -> None:
+    """Two looks at actors that stand still: the very same processes and fdinfo."""
+    backend = EmulatedBackend(OwnEmulator("idle"))
+    fd = backend.allocate("system", 8192, b"standing").fd
+    try:
+        backend.attend()
+        first, second = backend.capture(), backend.capture()
+        mine = [next(one for one in each.processes if one.pid == os.getpid()) for each in (first, second)]
+        assert mine[0] is mine[1]
+        assert first.infos is second.infos
+        assert len(first.infos) == 1
+    finally:
+        os.close(fd)
+        backend.close()

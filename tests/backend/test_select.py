@@ -113,7 +113,8 @@ def test_unknown_scenario() -> None:
 
 def test_without_the_emulator_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout whose compiled parts are not built, or a package without them."""
-    for name in [name for name in sys.modules if name.startswith(("heaptop_emulator", "heaptop.backend.emulated"))]:
+    gone = ("heaptop_emulator", "heaptop.backend.emulated", "heaptop.backend.translation")
+    for name in [name for name in sys.modules if name.startswith(gone)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "heaptop_emulator", None)
     monkeypatch.delattr("heaptop.backend.emulated")
