@@ -84,9 +84,7 @@ class PlainHolders:
         return Seen(shown, MappingProxyType({}), len(pids))
 
 
-def find_holders(
-    scan: ProcScan, timeout_s: float = TIMEOUT_S, prefixes: tuple[bytes, ...] = DMABUF_LINKS
-) -> Holders:
+def find_holders(scan: ProcScan, timeout_s: float = TIMEOUT_S, prefixes: tuple[bytes, ...] = DMABUF_LINKS) -> Holders:
     """The quickest way of those that find what `scan` finds: links that begin with one of `prefixes`."""
     chunks = find_chunks(scan, timeout_s, prefixes)
     if chunks is None:
