@@ -10,6 +10,7 @@ from typing import Final
 from heaptop.backend.kernel import KernelBackend
 from heaptop.scan.bpf_here import make as programs
 from heaptop.scan.btf import BtfError
+from heaptop.scan.incremental import ROUNDS as ROUNDS_OF_A_LOOK
 from heaptop.session import Session
 from tools.bench import cpu, workload
 from tools.bench.looking import backend
@@ -71,11 +72,14 @@ def without_bpf() -> str:
 
 
 def refresh_ms(load: Load, *, bpf: bool = False) -> float:
-    """CPU of one more refresh, once every process has been looked at closely. Whatever else runs here is left out."""
+    """CPU of one more refresh, as the app makes it once nothing is left that the first look put off. Whatever else runs
+    here is left out.
+    """
     with workload.running(load) as leader:
-        made = seasoned(leader, bpf=bpf)
+        made = backend(leader, bpf=bpf)
         session = Session(made, time.time)
-        session.refresh()
+        for _ in range(1 + math.ceil(load.processes / ROUNDS_OF_A_LOOK.details)):
+            session.refresh()
         gc.freeze()
         found = []
         for _ in range(TICKS):
@@ -84,13 +88,6 @@ def refresh_ms(load: Load, *, bpf: bool = False) -> float:
         gc.unfreeze()
         made.close()
     return sorted(found)[TICKS // 2]
-
-
-def seasoned(session: int, *, bpf: bool = False) -> KernelBackend:
-    """A backend that has nothing left to read more closely."""
-    made = backend(session, bpf=bpf)
-    made.attend()
-    return made
 
 
 def growth() -> Row:
