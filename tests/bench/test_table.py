@@ -1,13 +1,15 @@
 """The table of `make bench`: limits in the right direction, results kept between their marks."""
 
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tools.bench import cpu
-from tools.bench.__main__ import SECTIONS, main
-from tools.bench.rows import absent, at_least, at_most, plain, ratio_at_least, ratio_at_most
+from tools.bench.__main__ import SECTIONS, _measured, main
+from tools.bench.rows import Row, absent, at_least, at_most, plain, ratio_at_least, ratio_at_most
 from tools.bench.table import cells, keep, machine, markdown
 
 
@@ -53,3 +55,24 @@ def test_unknown_section(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["nonsense"])
     assert next(iter(SECTIONS)) in capsys.readouterr().err
+
+
+def test_a_section_that_cannot_be_measured_is_a_row() -> None:
+    class Broken:
+        TITLE = "Broken"
+
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def rows(self) -> Iterator[Row]:
+            yield plain("first", 1, "ms")
+            raise self.error
+
+    for error, why in (
+        (FileNotFoundError(2, "No such file", "cc"), "no cc here: install it"),
+        (OSError("the workload did not start"), "the workload did not start"),
+        (subprocess.CalledProcessError(1, ["cc"]), "Command '['cc']' returned non-zero exit status 1."),
+    ):
+        first, second = _measured(Broken(error))
+        assert (first.what, second.what, second.figure, second.note) == ("first", "Broken", "-", why)
+        assert second.is_met is None

@@ -1,13 +1,14 @@
 """Runs the sections that are named, all without a name, and prints one table."""
 
 import argparse
+import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Final, Protocol
 
-from tools.bench.rows import Row
+from tools.bench.rows import Row, absent
 from tools.bench.table import HEADINGS, cells, keep, line, machine, markdown
 
 
@@ -48,12 +49,22 @@ def main(arguments: list[str]) -> int:
     for name in options.sections or SECTIONS:
         section: Section = import_module(SECTIONS[name])
         _say("", section.TITLE, line(HEADINGS))
-        rows = list(_shown(section.rows()))
+        rows = list(_shown(_measured(section)))
         missed += sum(row.is_met is False for row in rows)
         if options.keep is not None:
             keep(options.keep, name, markdown(section.TITLE, rows))
     _say("", f"{missed} limits missed" if missed else "all limits kept")
     return min(missed, 1)
+
+
+def _measured(section: Section) -> Iterator[Row]:
+    """Its rows; that it cannot go on is one of them, and the next section's turn."""
+    try:
+        yield from section.rows()
+    except FileNotFoundError as error:
+        yield absent(section.TITLE, f"no {error.filename} here: install it")
+    except (OSError, subprocess.CalledProcessError) as error:
+        yield absent(section.TITLE, str(error))
 
 
 def _shown(rows: Iterable[Row]) -> Iterator[Row]:

@@ -56,7 +56,7 @@ def _session_of(pid: int) -> int | None:
 
 def main(arguments: list[str]) -> int:
     """Run heaptop with these arguments."""
-    select._kernel = lambda _root, _off: backend()  # type: ignore[assignment]  # noqa: SLF001
+    select._kernel = lambda _root, off: backend(bpf="bpf" not in off)  # type: ignore[assignment]  # noqa: SLF001
     return run(arguments)
 
 

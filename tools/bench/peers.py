@@ -32,7 +32,9 @@ LIMITS: Final = {"dmabuf_dump": 3, "lsof": 6, "lsfd": 8}
 
 def rows() -> Iterator[Row]:
     """Heaptop first, then each peer that is here, and how many times as much it takes."""
-    commands = {"heaptop": [sys.executable, "-m", "tools.bench.looking", "heaps", "--json", "-b", "kernel"]}
+    heaptop = [sys.executable, "-m", "tools.bench.looking"]
+    verb = ["heaps", "--json", "-b", "kernel"]
+    commands = {"heaptop": [*heaptop, *verb], "heaptop --no-bpf": [*heaptop, "--no-bpf", *verb]}
     commands |= {"plain Python": [sys.executable, "-c", PLAIN], "lsof": ["lsof", "-n", "-P", "-w"], "lsfd": ["lsfd"]}
     dump = os.environ.get(DUMP, "")
     commands |= {"dmabuf_dump": [dump]} if dump else {}
@@ -44,7 +46,7 @@ def rows() -> Iterator[Row]:
         used = cpu.in_turns(works, ROUNDS)
     mine = used["heaptop"]
     yield plain("heaptop heaps --json", mine.cpu_ms, "ms", peak_bytes=mine.peak_bytes)
-    for name in ("plain Python", *LIMITS):
+    for name in ("heaptop --no-bpf", "plain Python", *LIMITS):
         if name not in used:
             why = f"set {DUMP} to its path" if name == "dmabuf_dump" else f"{name} is not installed"
             yield absent(name, why)
