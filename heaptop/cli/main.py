@@ -13,7 +13,6 @@ from heaptop.cli.options import Options
 from heaptop.cli.output import emit
 from heaptop.cli.verbs import verb_named
 from heaptop.errors import Exit, FilterError, HeaptopError
-from heaptop.report.table import width_of
 from heaptop.units import printable
 
 
@@ -90,6 +89,8 @@ def _discard_stdout() -> None:
 def _complain(error: HeaptopError, options: Options | None) -> int:
     lines = [f"heaptop: {printable(str(error))}"]
     if isinstance(error, FilterError) and options is not None and options.filter is not None:
+        from heaptop.report.table import width_of
+
         before = printable(options.filter[: error.position])
         lines += [f"  {printable(options.filter)}", "  " + " " * width_of(before) + "^"]
     _discard_stdout()

@@ -2,13 +2,15 @@
 
 import os
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from heaptop.cli.options import Options
 from heaptop.errors import HeaptopError, UsageError, errno_text
-from heaptop.model import Snapshot
-from heaptop.report.table import Look
 from heaptop.units import printable
+
+if TYPE_CHECKING:
+    from heaptop.model import Snapshot
+    from heaptop.report.table import Look
 
 COLUMNS: Final = 80
 """The width of a terminal that tells none, as a serial line does."""
@@ -53,8 +55,10 @@ def narrate(text: str) -> None:
     sys.stderr.flush()
 
 
-def look_of(options: Options) -> Look:
+def look_of(options: Options) -> "Look":
     """How stdout wants its text: a terminal gets its width and colours, anything else gets everything."""
+    from heaptop.report.table import Look
+
     unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     if not sys.stdout.isatty():
         return Look(unicode=unicode)
@@ -63,7 +67,7 @@ def look_of(options: Options) -> Look:
     return Look(width=columns or COLUMNS, colour=not plain, unicode=unicode)
 
 
-def narrate_gaps(snapshot: Snapshot) -> None:
+def narrate_gaps(snapshot: "Snapshot") -> None:
     """What could not be read, why, and what to do about it."""
     from heaptop.report.text import note
 
