@@ -1,7 +1,6 @@
 """The lists of all buffers: by BPF, bufinfo, sysfs and dumps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Final, NamedTuple
 
 from heaptop.assemble.bpf import Bpf, BpfReader, note_refusal
@@ -79,9 +78,8 @@ class Lister:
 
     def __init__(self) -> None:
         self._bpf = BpfReader()
-        self._names = Last(_KnownNames)
-        self._rows: bufinfo.Known = {}
-        self._parse = Last(partial(bufinfo.parse, known=self._rows))
+        self._known = bufinfo.Known()
+        self._rows = Last(_rows)
         self._origins = StacksReader()
         self._join = Last(_listing)
         self._text = b""
@@ -92,31 +90,44 @@ class Lister:
         raw = capture.files.get(BUFINFO)
         if isinstance(raw, bytes):
             raw = self._text = keep_equal(self._text, raw)
-        info = gaps.read(raw, lambda text: self._parse(text, self._names(held, bpf.rows, infos)), "bufinfo")
+        names = _KnownNames(held, bpf.rows, infos)
+        info = gaps.read(raw, lambda text: bufinfo.parse(text, names, self._known), "bufinfo")
+        rows = None if info is None else self._rows(info)
         origins = self._origins.read(capture.files, gaps)
-        return self._join(bpf, info, entries, BUFINFO in capture.older, origins)
+        return self._join(bpf, rows, entries, BUFINFO in capture.older, origins)
 
 
-def _listing(bpf: Bpf, info: Bufinfo | None, entries: Entries, is_old: bool, origins: Mapping[int, Origin]) -> Listing:
+class _Rows(NamedTuple):
+    """What bufinfo lists: by inode, and what has none; `trouble` is what is wrong by its own totals."""
+
+    by_inode: Mapping[int, Row]
+    nameless: tuple[Row, ...]
+    trouble: str
+
+
+def _rows(info: Bufinfo) -> _Rows:
+    """Of rows with the same inode the first: a buffer's name can imitate a row, but only after its own."""
+    by_inode = {row.ino: row for row in reversed(info.rows) if row.ino is not None}
+    return _Rows(by_inode, tuple([row for row in info.rows if row.ino is None]), info.trouble())
+
+
+def _listing(bpf: Bpf, rows: _Rows | None, entries: Entries, is_old: bool, origins: Mapping[int, Origin]) -> Listing:
     """Of an older bufinfo, what is not in another list either has been freed since."""
-    if info is None:
+    if rows is None:
         return Listing(bpf, {}, entries, (), has_bufinfo=False, trouble="", origins=origins)
-    nameless = tuple(row for row in info.rows if row.ino is None)
-    rows = _by_inode(info)
+    by_inode = rows.by_inode
     if is_old and (bpf.has_list or entries):
-        rows = {inode: row for inode, row in rows.items() if inode in bpf.rows or inode in entries}
+        by_inode = {inode: row for inode, row in by_inode.items() if inode in bpf.rows or inode in entries}
     return Listing(
-        bpf, rows, entries, nameless, has_bufinfo=True, trouble=info.trouble(), is_old=is_old, origins=origins
+        bpf,
+        by_inode,
+        entries,
+        rows.nameless,
+        has_bufinfo=True,
+        trouble=rows.trouble,
+        is_old=is_old,
+        origins=origins,
     )
-
-
-def _by_inode(info: Bufinfo) -> dict[int, Row]:
-    """The first of rows with the same inode: a buffer's name can imitate a row, but only after its own."""
-    rows: dict[int, Row] = {}
-    for row in info.rows:
-        if row.ino is not None:
-            rows.setdefault(row.ino, row)
-    return rows
 
 
 class _KnownNames:

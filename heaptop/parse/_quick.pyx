@@ -227,3 +227,47 @@ def stat(bytes data):
         return None
     return (pid, PyBytes_FromStringAndSize(comm, last - comm), state, numbers[0], numbers[16], numbers[18], numbers[19],
             numbers[20])
+
+
+def bufinfo_rows(bytes data, Py_ssize_t offset):
+    """Where rows begin, as `bufinfo._ROW` finds them from the line at `offset` on."""
+    cdef Text text = text_of(data, offset)
+    cdef const char *start = text.at - offset
+    cdef const char *line = text.at
+    cdef list found = []
+    while line < text.end:
+        text.at = line
+        if is_row(&text):
+            found.append(line - start)
+        line = <const char *>memchr(line, c"\n", text.end - line)
+        if line == NULL:
+            break
+        line += 1
+    return found
+
+
+cdef inline bint is_row(Text *text) noexcept:
+    """A row of its cells: size, flags, mode and count, with a tab before them, or two and the exporter."""
+    cdef bint is_negative
+    if skip(text, "\t\t", 2):
+        while text.at < text.end and text.at[0] != c"\t" and text.at[0] != c"\n":
+            text.at += 1
+        if not skip(text, "\t", 1):
+            return False
+    else:
+        skip(text, "\t", 1)
+    if not (digits(text, 8, 20, False) and skip(text, "\t", 1) and digits(text, 8, 8, True) and skip(text, "\t", 1)
+            and digits(text, 8, 8, True) and skip(text, "\t", 1)):
+        return False
+    is_negative = skip(text, "-", 1)
+    if not digits(text, 8 - is_negative, 20 - is_negative, False):
+        return False
+    return text.at < text.end and text.at[0] in (c"\t", c"\n")
+
+
+cdef inline bint digits(Text *text, int least, int most, bint is_hex) noexcept:
+    """So many of them, and no more after them."""
+    cdef const char *begin = text.at
+    while text.at < text.end and (c"0" <= text.at[0] <= c"9" or is_hex and c"a" <= text.at[0] <= c"f"):
+        text.at += 1
+    return least <= text.at - begin <= most

@@ -18,12 +18,15 @@ is left. Only a fence line is short enough to stand in a name; names known from 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from heaptop.compiled import compiled
 from heaptop.parse.text import error_at
 from heaptop.pattern import pattern
+
+_quick = compiled("heaptop.parse._quick")
 
 NAME_BYTES_MAX = 31
 """DMA_BUF_NAME_LEN less its NUL (uapi/linux/dma-buf.h)."""
@@ -120,8 +123,41 @@ class Names(Protocol):
         """The name of a buffer; None where it has none, or that is not known."""
 
 
-Known = dict[tuple["_Columns", bytes], tuple[bytes | None, "Row"]]
-"""Rows by the heading and their own text, each with the name that was known of its buffer."""
+class _Read(NamedTuple):
+    """A row, the name that was known of its buffer, and whether that was of account."""
+
+    row: Row
+    known_name: bytes | None
+    hinges: bool
+
+
+class Known:
+    """What was read last: the whole, and each row by its own text."""
+
+    def __init__(self) -> None:
+        self._data: bytes | None = None
+        self._columns: _Columns | None = None
+        self._result: Bufinfo | None = None
+        self._rows: dict[bytes, _Read] = {}
+        self._hinging: list[_Read] = []
+
+    def result(self, data: bytes, names: Names) -> Bufinfo | None:
+        """The whole, where this is the very same text and no other name makes a difference."""
+        is_same = data is self._data and not any(_is_renamed(each, names) for each in self._hinging)
+        return self._result if is_same else None
+
+    def rows(self, columns: _Columns) -> dict[bytes, _Read]:
+        """The rows that are found below this heading again."""
+        return self._rows if columns == self._columns else {}
+
+    def keep(self, data: bytes, columns: _Columns, rows: dict[bytes, _Read], result: Bufinfo) -> None:
+        """This was read."""
+        self._data, self._columns, self._rows, self._result = data, columns, rows, result
+        self._hinging = [each for each in rows.values() if each.hinges]
+
+
+def _is_renamed(each: _Read, names: Names) -> bool:
+    return each.row.ino is not None and names.get(each.row.ino) != each.known_name
 
 
 def parse(data: bytes, names: Names = MappingProxyType({}), known: Known | None = None) -> Bufinfo:
@@ -129,51 +165,54 @@ def parse(data: bytes, names: Names = MappingProxyType({}), known: Known | None 
 
     `names` are buffer names by inode as other sources have them (fdinfo, fd links): with them a name with newlines is
     exact, and a name `<none>` is told from none. A name that does not fit the text (renamed meanwhile) is not used.
-    `known` are the rows of the text before, which need not be read again; it becomes those of this text.
+    `known` is what was read before, of which no row is read again; it becomes what is read now.
 
     Raises:
         ParseError: it does not begin as bufinfo does.
     """
+    known = known or Known()
+    before = known.result(data, names)
+    if before is not None:
+        return before
     heading = _HEADING.match(data)
     if heading is None:
         raise error_at("bufinfo", "not the heading of bufinfo, or cut", data)
     columns = _columns(heading[1])
     trailer = _TRAILER.fullmatch(data, max(0, data.rfind(b"\nTotal ")))
-    starts = list(_ROW.finditer(data, heading.end()))
-    ends = [start.start() for start in starts[1:]] + [trailer.start() if trailer else _end_of_blocks(data)]
-    rows = _rows(data, zip(starts, ends, strict=False), columns, names, {} if known is None else known)
+    starts = row_starts(data, heading.end())
+    ends = [*starts[1:], trailer.start() if trailer else _end_of_blocks(data)]
+    found = known.rows(columns)
+    now: dict[bytes, _Read] = {}
+    rows = []
+    for start, end in zip(starts, ends, strict=False):
+        text = data[start:end]
+        each = found.get(text)
+        if each is None or (each.hinges and _is_renamed(each, names)):
+            begin = _ROW.match(data, start)
+            assert begin is not None  # it is a row's
+            each = _row(begin, text[begin.end() - start :], columns, names)
+        now[text] = each
+        rows.append(each.row)
     if rows and rows[-1].attachments is None:  # cut within the last block; what looks like a trailer is in its name
         rows.pop()
         trailer = None
-    return Bufinfo(
+    result = Bufinfo(
         rows=tuple(rows),
         skipped=data.count(_SKIPPED + b"\n"),
         has_names=columns.has_ino,
         total_count=int(trailer[1]) if trailer else None,
         total_size=int(trailer[2]) if trailer else None,
     )
+    known.keep(data, columns, now, result)
+    return result
 
 
-def _rows(
-    data: bytes,
-    spans: Iterable[tuple[re.Match[bytes], int]],
-    columns: _Columns,
-    names: Names,
-    known: Known,
-) -> list[Row]:
-    found = []
-    now: Known = {}
-    for start, end in spans:
-        text = data[start.start() : end]
-        before = known.get((columns, text))
-        if before is None or (before[1].ino is not None and names.get(before[1].ino) != before[0]):
-            row = _row(start, text[start.end() - start.start() :], columns, names)
-            before = None if row.ino is None else names.get(row.ino), row
-        now[columns, text] = before
-        found.append(before[1])
-    known.clear()
-    known.update(now)
-    return found
+def row_starts(data: bytes, offset: int) -> list[int]:
+    """Where rows begin, from the line at `offset` on."""
+    if _quick is not None:
+        found: list[int] = _quick.bufinfo_rows(data, offset)
+        return found
+    return [match.start() for match in _ROW.finditer(data, offset)]
 
 
 def _end_of_blocks(data: bytes) -> int:
@@ -188,7 +227,7 @@ def _columns(heading: bytes) -> _Columns:
     return _Columns(b"ino" in cells, named, len(cells) - cells.index(b"name") - 1 if named else 0)
 
 
-def _row(start: re.Match[bytes], block: bytes, columns: _Columns, names: Names) -> Row:
+def _row(start: re.Match[bytes], block: bytes, columns: _Columns, names: Names) -> _Read:
     first_cell, size, flags, mode, count = start.groups()
     cells = _CELLS.match(block)
     exp_name = first_cell if cells is None else cells[1]
@@ -197,7 +236,9 @@ def _row(start: re.Match[bytes], block: bytes, columns: _Columns, names: Names) 
     name, fence_lines = _split_name(text, columns, ino, names)
     fences = tuple(_fence(match) for match in map(_FENCE.fullmatch, fence_lines) if match)
     opaque = tuple(line for line in fence_lines if line and not _FENCE.fullmatch(line))
-    return Row(
+    # All of one line is the name, whoever knows another: but for what stands for none, and in a vendor's cells.
+    hinges = ino is not None and (b"\n" in text or columns.extra_cells > 0 or text in (b"", _UNNAMED))
+    row = Row(
         size=int(size),
         flags=int(flags, 16),
         mode=int(mode, 16),
@@ -209,6 +250,7 @@ def _row(start: re.Match[bytes], block: bytes, columns: _Columns, names: Names) 
         fences=None if attachments is None else fences,
         extra=opaque + extra,
     )
+    return _Read(row, names.get(ino) if hinges and ino is not None else None, hinges)
 
 
 def _split_end(text: bytes) -> tuple[bytes, tuple[bytes, ...] | None, tuple[bytes, ...]]:

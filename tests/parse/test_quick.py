@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from heaptop.compiled import compiled
 from heaptop.errors import ParseError
-from heaptop.parse import fdinfo, maps, stat
+from heaptop.parse import bufinfo, fdinfo, maps, stat
 
 quick = compiled("heaptop.parse._quick")
 pytestmark = pytest.mark.skipif(quick is None, reason="the compiled part was not built")
@@ -95,3 +95,21 @@ def test_what_a_kernel_prints_needs_no_pattern() -> None:
     assert quick.mapping(b"7f0a1c000000-7f0a1c400000 rw-s 00000000 00:0c 18       /dmabuf:\n", 0) is not None
     with open("/proc/self/stat", "rb") as file:
         assert quick.stat(file.read()) is not None
+
+
+CELLS = st.integers(-(10**9), 10**21).map(lambda number: b"%08d" % number) | st.sampled_from(
+    (b"1234567", b"0" * 21, b"")
+)
+LINES = st.tuples(
+    st.sampled_from((b"", b"\t", b"\t\t", b"\t\tsystem\t", b"\t\t\t", b" ")),
+    st.lists(CELLS | HEX, min_size=3, max_size=5).map(b"\t".join),
+    st.sampled_from((b"\n", b"\tsystem\n", b"\tsystem\t00000018\tx\n", b"", b"x\n")),
+).map(b"".join)
+
+
+@example([b"\t\tsystem\t00004096\t00000002\t00080007\t-0000001\n", b"00004096\t00000002\t00080007\t00000001\t"])
+@given(st.lists(LINES | st.binary(max_size=30)))
+def test_rows_begin_where_the_pattern_finds_them(lines: list[bytes]) -> None:
+    data = b"heading\n" + b"".join(lines)
+    assert quick is not None
+    assert quick.bufinfo_rows(data, 8) == [match.start() for match in bufinfo._ROW.finditer(data, 8)]
