@@ -22,6 +22,10 @@ cdef enum:
     ODD = 5
     NAME_BYTES = 64
     COMM_BYTES = 16
+    EXPORTER_BYTES = 32
+    WORDS_BEFORE_NAME = 9
+    CLOSES_ON_EXEC = 0o2000000  # O_CLOEXEC (include/uapi/asm-generic/fcntl.h)
+    INFO_BYTES = 256
     MAPS_PATH_COLUMN = 73  # where show_map_vma (fs/proc/task_mmu.c) begins the path
     LINE_BYTES = 512       # of a line of maps, with a name whose every byte is a newline
     MAY_SHARE = 0x80       # VM_MAYSHARE (include/linux/mm.h)
@@ -39,19 +43,67 @@ cdef struct Record:
     uint64_t start, end, offset
     int64_t length
     char name[NAME_BYTES]
+    int64_t count
+    uint32_t mount, nothing
+    uint64_t closes
+    char exporter[EXPORTER_BYTES]
 
 
-cdef class Reader:
+cdef class Records:
     """Of one look. `skipped` bytes of each name are left out: what tells a stand-in from other files."""
 
+    cdef bytes data
     cdef const Record *records
+    cdef Py_ssize_t count
     cdef size_t skipped
     cdef dict seen      # by inode: FdStat and target
 
-    def __cinit__(self, const unsigned char[::1] data, size_t skipped):
-        self.records = <const Record *>&data[0] if data.shape[0] else NULL
+    def __cinit__(self, bytes data, size_t skipped=0):
+        self.data = data
+        self.records = <const Record *><const char *>data
+        self.count = len(data) // sizeof(Record)
         self.skipped = skipped
         self.seen = {}
+
+    def told(self):
+        """What they tell, by process. A process's records stand together, or in several places."""
+        cdef Py_ssize_t first = 0, i
+        cdef dict found = {}
+        for i in range(1, self.count + 1):
+            if i == self.count or self.records[i].process != self.records[first].process:
+                pid = self.records[first].process
+                found[pid] = self.run(first, i, found.get(pid))
+                first = i
+        return found
+
+    def info(self, Py_ssize_t first, uint32_t descriptor, uint64_t inode):
+        """The fdinfo of a descriptor of the process whose first descriptor is told there; None where that is not to be
+        had, or the descriptor is another file's.
+        """
+        cdef const Record *record
+        cdef char[INFO_BYTES] text
+        cdef int length
+        for i in range(first, self.count) if first >= 0 else ():
+            record = &self.records[i]
+            if record.process != self.records[first].process or record.kind not in (DESCRIPTOR, RING):
+                break
+            if record.kind == DESCRIPTOR and record.descriptor == descriptor:
+                if record.inode != inode or is_cut(record):
+                    break
+                length = snprintf(
+                    text, INFO_BYTES, "pos:\t%lld\nflags:\t0%o\nmnt_id:\t%i\nino:\t%lu\n", <long long>record.start,
+                    <unsigned int>(record.end & ~CLOSES_ON_EXEC) | (CLOSES_ON_EXEC if closes_on_exec(record) else 0),
+                    <int>record.mount, <unsigned long>record.inode)
+                if self.skipped:
+                    return PyBytes_FromStringAndSize(text, length)
+                if memchr(record.exporter, 0, EXPORTER_BYTES - 1) == NULL:
+                    break
+                length += snprintf(
+                    text + length, INFO_BYTES - length, "size:\t%lu\ncount:\t%ld\nexp_name:\t%s\n",
+                    <unsigned long>record.size, <long>record.count, record.exporter)
+                found = PyBytes_FromStringAndSize(text, length)
+                return found + b"name:\t" + self.name(record) + b"\n" if record.length > 0 else found
+        return None
 
     cdef object run(self, size_t first, size_t end, object before):
         """What the records from `first` to before `end` tell of their process, and what others told `before`."""
@@ -60,6 +112,7 @@ cdef class Reader:
         cdef list lines = [] if before is None else [before[4]]
         cdef bint is_odd = before is not None and before[2]
         cdef uint64_t signature = SEED if before is None else before[5]
+        cdef Py_ssize_t place = -1 if before is None else before[6]
         table, comm = (0, b"") if before is None else before[:2]
         for i in range(first, end):
             record = &self.records[i]
@@ -67,6 +120,8 @@ cdef class Reader:
             if record.kind == PROCESS:
                 table, comm = record.inode, text(record.name, COMM_BYTES)
             elif record.kind == DESCRIPTOR:
+                if place < 0:
+                    place = i
                 links.append(self.link(record))
                 is_odd |= is_cut(record)
             elif record.kind == MAPPING:
@@ -74,7 +129,7 @@ cdef class Reader:
                 is_odd |= is_cut(record)
             else:
                 is_odd = True
-        return named(Told, (table, comm, is_odd, tuple(links), b"".join(lines), signature))
+        return named(Told, (table, comm, is_odd, tuple(links), b"".join(lines), signature, place))
 
     cdef object link(self, const Record *record):
         known = self.seen.get(record.inode)
@@ -113,13 +168,24 @@ cdef class Reader:
 cdef inline uint64_t mixed(uint64_t total, const Record *record) noexcept:
     """A sum over all of a record that is set."""
     cdef const uint64_t *words = <const uint64_t *>record
-    cdef size_t count = sizeof(Record) // 8
-    if record.kind != PROCESS and 0 < record.length < NAME_BYTES:
-        count -= NAME_BYTES // 8 - (record.length + 7) // 8
+    cdef size_t count = WORDS_BEFORE_NAME
+    if record.kind == PROCESS:
+        count += COMM_BYTES // 8
+    elif record.kind == DESCRIPTOR or record.kind == MAPPING:
+        for i in range(max(0, record.length)):
+            total = (total ^ <unsigned char>record.name[i]) * PRIME
+        if record.kind == DESCRIPTOR:
+            total ^= closes_on_exec(record)
+    else:
+        return total + record.kind
     for i in range(count):
         total = (total ^ words[i]) * PRIME
         total ^= total >> 29
     return total
+
+
+cdef inline bint closes_on_exec(const Record *record) noexcept:
+    return record.closes >> (record.descriptor & 63) & 1
 
 
 cdef inline bint is_cut(const Record *record) noexcept:
@@ -132,14 +198,3 @@ cdef inline bytes text(const char *start, size_t room):
     return PyBytes_FromStringAndSize(start, room if end == NULL else end - start)
 
 
-def read(bytes data, size_t skipped=0):
-    """What a look's records tell, by process. A process's records stand together, or in several places."""
-    cdef Reader reader = Reader(data, skipped)
-    cdef size_t count = len(data) // sizeof(Record), first = 0, i
-    cdef dict found = {}
-    for i in range(1, count + 1):
-        if i == count or reader.records[i].process != reader.records[first].process:
-            pid = reader.records[first].process
-            found[pid] = reader.run(first, i, found.get(pid))
-            first = i
-    return found

@@ -23,22 +23,28 @@ from heaptop.scan.bpf_asm import (
     STACK,
     Assembler,
 )
+from heaptop.scan.bpf_programs import file_count
 from heaptop.scan.bpf_records import (
     AT_BLOCKS,
+    AT_CLOSES,
+    AT_COUNT,
     AT_DESCRIPTOR,
     AT_DEVICE,
     AT_END,
+    AT_EXPORTER,
     AT_INODE,
     AT_KIND,
     AT_LENGTH,
     AT_LINKS,
     AT_MODE,
+    AT_MOUNT,
     AT_NAME,
     AT_OFFSET,
     AT_PROCESS,
     AT_SIZE,
     AT_START,
     DESCRIPTOR,
+    EXPORTER_BYTES,
     HEADER,
     MAPPING,
     NAME_BYTES,
@@ -67,6 +73,9 @@ class Making:
     """R6 is the task, R7 the context at first; R8 and R9 are for who is at work. Where addresses can be `cast`, the
     task is one that is: the verifier need not ask of each of its members whether it is to be trusted, which is slow.
     """
+
+    holds_file = True
+    """Whether the iterator has a reference of its own to the file that it is at."""
 
     def __init__(self, types: Types, shared: Shared, stand_ins: StandIns | None, *, can_cast: bool) -> None:
         self.asm = Assembler()
@@ -127,7 +136,7 @@ class Making:
         asm.jump_if(R1, EQUAL, 0, "end")
         asm.load(R2, R6, self.task("group_leader"), self.task("files"))
         asm.jump_if_register(R1, EQUAL, R2, "end")
-        self.clear(ODD)
+        self.record(ODD)
         self.write()
         asm.jump("end")
         asm.label(is_leader)
@@ -139,9 +148,8 @@ class Making:
         self.asm.load_32(R2, R6, self.task("pid"))
         self.asm.jump_if_register(R1, NOT_EQUAL, R2, "end")
 
-    def clear(self, kind: int) -> None:
-        """A new record of this process."""
-        self.asm.clear_stack(ROW, RECORD.size)
+    def record(self, kind: int) -> None:
+        """A new record of this process. What is not put into it is what was there before."""
         self.asm.constant(R1, kind)
         self.put_32(AT_KIND, R1)
         self.asm.load_32(R1, R6, self.task("tgid"))
@@ -176,7 +184,10 @@ class Making:
     def process(self) -> None:
         """What tells whether anything of it has changed, with its table first."""
         asm = self.asm
-        self.clear(PROCESS)
+        self.record(PROCESS)
+        asm.constant(R1, 0)
+        for at in (AT_DESCRIPTOR, AT_OFFSET, AT_LENGTH):
+            self.put(at, R1)
         for at, name in (
             (AT_INODE, "files"),
             (AT_SIZE, "mm"),
@@ -210,15 +221,18 @@ class Making:
         asm.load(R2, R1, types.offset("super_block", "s_magic"))
         asm.jump_if(R2, EQUAL, _ANON_INODE_MAGIC, ring)
         self.jump_if_no_buffer(other)
-        self.clear(DESCRIPTOR)
+        self.record(DESCRIPTOR)
         self.describe(R9, other)
         asm.load(R1, R9, types.offset("file", "f_pos"))
         self.put(AT_START, R1)
         asm.load_32(R1, R9, types.offset("file", "f_flags"))
         self.put(AT_END, R1)
+        asm.constant(R1, 0)
+        self.put(AT_OFFSET, R1)
+        self.info()
         asm.jump(write)
         asm.label(ring)
-        self.clear(RING)
+        self.record(RING)
         self.read_name(R9)
         asm.load(R1, STACK, ROW + AT_NAME)
         asm.constant(R2, int.from_bytes(_RING_NAME, "little"))
@@ -228,6 +242,38 @@ class Making:
         self.put_32(AT_DESCRIPTOR, R1)
         self.jump_if_changed(other)
         self.write()
+
+    def info(self) -> None:
+        """What else fdinfo tells of the file at R9 (fs/proc/fd.c seq_show, drivers/dma-buf/dma-buf.c)."""
+        asm, types = self.asm, self.types
+        at, bias = file_count(types)
+        asm.load(R1, R9, at)
+        asm.add(R1, bias + (0 if self.holds_file else 1))
+        self.put(AT_COUNT, R1)
+        asm.load(R3, R9, types.offset("file", "f_path", "mnt"))
+        asm.add(R3, types.offset("mount", "mnt_id") - types.offset("mount", "mnt"))
+        self.copy(AT_MOUNT, 4)
+        asm.load(R3, R6, self.task("files"), types.offset("files_struct", "fdt"))
+        asm.load(R3, R3, types.offset("fdtable", "close_on_exec"))
+        asm.load(R2, STACK, DESCRIPTOR_AT)
+        asm.right(R2, 6)
+        asm.left(R2, 3)
+        asm.add_register(R3, R2)
+        self.copy(AT_CLOSES, 8)
+        if self.stand_ins is None:
+            asm.load(R3, R9, types.offset("file", "private_data"))
+            asm.add(R3, types.offset("dma_buf", "exp_name"))
+            self.copy(AT_EXPORTER, 8)
+            asm.load(R3, STACK, ROW + AT_EXPORTER)
+            asm.stack(R1, ROW + AT_EXPORTER)
+            asm.constant(R2, EXPORTER_BYTES)
+            asm.call(PROBE_READ_KERNEL_STR)
+
+    def copy(self, at: int, count_bytes: int) -> None:
+        """From the address in R3 into the record."""
+        self.asm.stack(R1, ROW + at)
+        self.asm.constant(R2, count_bytes)
+        self.asm.call(PROBE_READ_KERNEL)
 
     def jump_if_changed(self, other: str) -> None:
         """Where the descriptor is not that of the file at R9 any more; nobody can tell unless he holds it."""
@@ -309,7 +355,7 @@ class Making:
         asm, types = self.asm, self.types
         asm.load(R1, mapping, types.offset("vm_area_struct", "vm_file"))
         asm.jump_if(R1, EQUAL, 0, other)
-        self.clear(MAPPING)
+        self.record(MAPPING)
         asm.load(R1, mapping, types.offset("vm_area_struct", "vm_file"))
         asm.store(STACK, _FILE, R1)
         self.describe(R1, other)

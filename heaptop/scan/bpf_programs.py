@@ -76,7 +76,7 @@ def list_program(btf: Types) -> bytes:
     """Writes a `_ROW` and the release function's name for each buffer. Raises BtfError where it cannot be made."""
     asm = Assembler()
     buffer = "dma_buf"
-    count_at, bias = _file_count(btf)
+    count_at, bias = file_count(btf)
     row, seq = -_ROW.size, R9
     _begin(asm, btf, "bpf_iter__dmabuf", "dmabuf", seq)
     asm.clear_stack(row, _ROW.size)
@@ -157,7 +157,7 @@ def rows(output: bytes) -> Iterator[Row]:
         yield Row(inode, size, count, exporter.partition(b"\0")[0], given, operations, release)
 
 
-def _file_count(btf: Types) -> tuple[int, int]:
+def file_count(btf: Types) -> tuple[int, int]:
     """Where a file's count lies, and what to add: the iterator holds a reference of its own, and from 6.13 on the
     first reference is counted as 0 (file_ref_t).
     """

@@ -11,14 +11,17 @@ MAPPINGS: Final = "bpf_iter_task_vma"
 
 PROCESS, DESCRIPTOR, RING, MAPPING, ODD = range(1, 6)
 """Kinds of records. A ring is an io_uring, which may hide buffers; a process with an odd one must be read in /proc."""
-RECORD: Final = struct.Struct("<IIIIQQQIIQQQq64s")
+RECORD: Final = struct.Struct("<IIIIQQQIIQQQq64sqIIQ32s")
 """Kind, process, descriptor, device, inode, bytes, blocks, mode, links; position or start, flags or end, page offset;
-length of the name with its end, or an error; the name. A process has other things there: see `Making.process`."""
+length of the name with its end, or an error; the name; file count, mount, (nothing,) the bits of close-on-exec among
+which is the descriptor's, exporter. A process has other things there: see `Making.process`."""
 NAME_BYTES: Final = 64
 HEADER: Final = struct.Struct("<Q8x")
 """Start of the memory that is shared: bytes of the records that there are, or would be."""
 
 AT_KIND, AT_PROCESS, AT_DESCRIPTOR, AT_DEVICE, AT_INODE, AT_SIZE, AT_BLOCKS = 0, 4, 8, 12, 16, 24, 32
+AT_COUNT, AT_MOUNT, AT_CLOSES, AT_EXPORTER = 144, 152, 160, 168
+EXPORTER_BYTES: Final = 32
 AT_MODE, AT_LINKS, AT_START, AT_END, AT_OFFSET, AT_LENGTH, AT_NAME = 40, 44, 48, 56, 64, 72, 80
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from heaptop.scan import bpf_passes, bpf_walk
-from heaptop.scan._records import read
+from heaptop.scan._records import Records
 from heaptop.scan.bpf_call import Iterator, SharedMemory, is_known_machine
 from heaptop.scan.bpf_records import HEADER, RECORD, TASKS, Shared, StandIns
 from heaptop.scan.btf import FUNC, BtfError, Types
@@ -45,6 +45,8 @@ class BpfScan:
         self._programs = ExitStack()
         self._iterators: Sequence[Iterator] = ()
         self._set: list[int] = []
+        self.newest = Records(b"")
+        """What the last look found."""
         try:
             self._wanted = self._memory(-(-_count_pids() // 8) + 7 & ~7)
             self._queue = self._memory(_QUEUE_BYTES)
@@ -68,7 +70,8 @@ class BpfScan:
                 iterator.run()
             (used,) = HEADER.unpack_from(self._records.memory)
             if used <= self._records_bytes - HEADER.size:
-                return read(self._records.memory[HEADER.size : HEADER.size + used], self._skipped)
+                self.newest = Records(self._records.memory[HEADER.size : HEADER.size + used], self._skipped)
+                return self.newest.told()
             if used > _RECORDS_BYTES_MAX:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             self._load(used + used // 4)

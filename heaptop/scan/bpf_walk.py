@@ -53,6 +53,8 @@ def walk_program(types: Types, shared: Shared, stand_ins: StandIns | None = None
 class _Walk(Making):
     """R8 and R9 are for who is at work, R7 is the number of mappings."""
 
+    holds_file = False
+
     # ---- descriptors ----
 
     def table(self) -> None:
@@ -80,7 +82,7 @@ class _Walk(Making):
         asm.load(R1, R6, self.task("files"))
         asm.load(R2, STACK, _TABLE)
         asm.jump_if_register(R1, EQUAL, R2, over)
-        self.clear(ODD)
+        self.record(ODD)
         self.write()
         asm.label(over)
 
@@ -134,7 +136,7 @@ class _Walk(Making):
         asm.load_32(R1, R1, types.offset("mm_struct", "map_count"))
         asm.jump_if_register(R1, EQUAL, R7, over)
         asm.label(odd)
-        self.clear(ODD)
+        self.record(ODD)
         self.write()
         asm.label(over)
 

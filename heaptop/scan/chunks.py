@@ -24,7 +24,7 @@ TEXT: Final = "the text of maps"
 CHUNK: Final = 256
 """How many processes are looked at in one go."""
 
-_STAND_IN: Final = b"size:\t0\ncount:\t1\nexp_name:\tsystem\n"
+STAND_IN: Final = b"size:\t0\ncount:\t1\nexp_name:\tsystem\n"
 """What the fdinfo of a stand-in lacks."""
 
 Sight = tuple[tuple[FdLink, ...], dict[int, bytes | int], dict[str, bytes | int]]
@@ -122,7 +122,7 @@ class Chunks:
             return [ReadError("read", errno.ETIMEDOUT)] * len(wanted)
         texts = [_raw(text) for text in infos.found()]
         if self._options["stand_ins"]:
-            return [text + _STAND_IN if isinstance(text, bytes) else text for text in texts]
+            return [text + STAND_IN if isinstance(text, bytes) else text for text in texts]
         return texts
 
     def _is_done(self, work: "_Looking | Details | Infos") -> bool:

@@ -8,7 +8,7 @@ from heaptop.capture import FdLink
 class Told(NamedTuple):
     """`table` is its fd table's identity, 0 for none; `links` are its descriptors of buffers, by rising fd, and `maps`
     its mappings of buffers as maps would have them. Only /proc tells all of one that `is_odd`. While `signature` is the
-    same, nothing of all that BPF looks at has changed.
+    same, nothing of all that BPF looks at has changed. `first` is the place of its first descriptor's record.
     """
 
     table: int
@@ -17,3 +17,4 @@ class Told(NamedTuple):
     links: tuple[FdLink, ...]
     maps: bytes
     signature: int
+    first: int = -1

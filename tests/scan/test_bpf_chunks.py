@@ -91,6 +91,36 @@ def buffers_of(capture: ProcessCapture) -> list[FdLink]:
 
 
 @pytest.mark.usefixtures("only_where_allowed")
+def test_fdinfo_is_composed_as_the_kernel_prints_it(actor: Actor) -> None:
+    for command in ("new one", "dup 0", "inherit 0", "new two", "dup_far 1"):
+        actor.tell(command)
+    looking = chunks()
+    with closing(looking):
+        ((_, capture, _),) = each(looking, actor.pid)
+        assert capture is not None
+        wanted = [(actor.pid, 0, link.fd, link.stat.inode) for link in buffers_of(capture) if link.stat is not None]
+        expected = Chunks(SCAN, **OPTIONS).infos(wanted)
+        assert looking.infos(wanted) == expected
+        assert looking._is_fdinfo_known is True
+        assert [looking._info(*one) for one in wanted] == expected
+        other = (*wanted[0][:3], wanted[0][3] + 1)
+        assert looking.infos([other, (actor.pid, actor.pid, *wanted[0][2:])]) == [None, expected[0]]
+
+
+@pytest.mark.usefixtures("only_where_allowed")
+def test_fdinfo_that_is_printed_in_another_way_is_read(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor.tell("new one")
+    looking = chunks()
+    with closing(looking):
+        ((_, capture, _),) = each(looking, actor.pid)
+        assert capture is not None
+        ((fd, inode),) = ((link.fd, link.stat.inode) for link in buffers_of(capture) if link.stat is not None)
+        monkeypatch.setattr(looking, "_info", lambda *_: b"something else")
+        assert looking.infos([(actor.pid, 0, fd, inode)]) == Chunks(SCAN, **OPTIONS).infos([(actor.pid, 0, fd, inode)])
+        assert looking._is_fdinfo_known is False
+
+
+@pytest.mark.usefixtures("only_where_allowed")
 def test_threads_with_tables_are_read_in_proc(actor: Actor) -> None:
     for command in ("new one", "thread 3"):
         actor.tell(command)

@@ -61,6 +61,18 @@ def test_every_process(truth: Truth, bpf: BpfScan) -> None:
     assert odd <= len({hold.pid for hold in truth.holds if hold.way in {"thread_table", "dead_leader", "io_uring"}})
 
 
+def test_fdinfo(truth: Truth, bpf: BpfScan) -> None:
+    """It is composed of what BPF tells, byte for byte as the kernel prints it."""
+    pids = SCAN.pids()
+    told = bpf.look(pids)
+    wanted = [(pid, 0, link.fd, link.stat.inode) for pid in told for link in told[pid].links if link.stat is not None]
+    said = Chunks(SCAN).infos(wanted)
+    composed = [bpf.newest.info(told[pid].first, fd, inode) for pid, _, fd, inode in wanted]
+    assert len(wanted) > 10
+    assert composed == said
+    assert bpf.newest.info(told[wanted[0][0]].first, wanted[0][2], wanted[0][3] + 1) is None
+
+
 def test_the_picture(truth: Truth, bpf: BpfScan) -> None:
     chunks = BpfChunks(SCAN, make=lambda: make(walks=bpf.walks), worth=0)
     by_bpf = KernelBackend(holders=IncrementalScan(chunks, ProcClocks(SCAN.root)))
@@ -74,6 +86,7 @@ def test_the_picture(truth: Truth, bpf: BpfScan) -> None:
             assert ours.buffers == theirs.buffers
             assert ours.processes == theirs.processes
             assert ours.gaps == theirs.gaps
+            assert chunks._is_fdinfo_known is True
             assert truth.buffers.keys() <= {buffer.inode for buffer in ours.buffers}
 
 
