@@ -149,9 +149,11 @@ cdef class Infos(Reader):
     cdef Wanted *wanted
     cdef readonly Py_ssize_t count
     cdef readonly bint is_done
+    cdef int folder            # of the fdinfo that was read last, which costs half as much to open where it is the same
+    cdef int folder_pid, folder_tid
 
     def __cinit__(self, str root, list wanted):
-        """`wanted` are (pid, tid or 0, fd, inode of the file that is expected there)."""
+        """`wanted` are (pid, tid or 0, fd, inode of the file that is expected there); quickest in the order of pids."""
         cdef Py_ssize_t i
         self.count = len(wanted)
         self.wanted = <Wanted *>calloc(max(1, self.count), sizeof(Wanted))
@@ -161,6 +163,8 @@ cdef class Infos(Reader):
             self.wanted[i].pid, self.wanted[i].tid, self.wanted[i].fd, self.wanted[i].inode = wanted[i]
 
     def __dealloc__(self):
+        if self.folder > 0:
+            close(self.folder)
         free(self.wanted)
 
     def run(self):
@@ -178,27 +182,38 @@ cdef class Infos(Reader):
         cdef statx stat
         cdef const char *inode
         cdef bint is_other
-        describe(path, wanted, "fdinfo")
-        self.read_at(self.root, path, &wanted.text)
+        if not self.open_folder(wanted):
+            wanted.text.error = errno
+            return
+        snprintf(path, sizeof(path), "%d", wanted.fd)
+        self.read_at(self.folder, path, &wanted.text)
         if wanted.text.error:
             return
         inode = <const char *>find(self.text + wanted.text.at, wanted.text.length, "\nino:\t", 6)  # 5.14 on
         if inode != NULL:
             is_other = strtoull(inode + 6, NULL, 10) != wanted.inode
         else:
-            describe(path, wanted, "fd")
-            is_other = stat_quietly(self.root, path, &stat) != 0 or stat.stx_ino != wanted.inode
+            snprintf(path, sizeof(path), "../fd/%d", wanted.fd)
+            is_other = stat_quietly(self.folder, path, &stat) != 0 or stat.stx_ino != wanted.inode
         if is_other:
             wanted.text.error = ENOENT
+
+    cdef bint open_folder(self, Wanted *wanted) noexcept nogil:
+        """The folder of this fdinfo, in `folder`."""
+        cdef char path[64]
+        if self.folder > 0:
+            if self.folder_pid == wanted.pid and self.folder_tid == wanted.tid:
+                return True
+            close(self.folder)
+        if wanted.tid:
+            snprintf(path, sizeof(path), "%d/task/%d/fdinfo", wanted.pid, wanted.tid)
+        else:
+            snprintf(path, sizeof(path), "%d/fdinfo", wanted.pid)
+        self.folder = openat(self.root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        self.folder_pid, self.folder_tid = wanted.pid, wanted.tid
+        return self.folder > 0
 
     def found(self):
         """Each text, or the errno; ENOENT also where the descriptor is another file's by now."""
         cdef Py_ssize_t i
         return [self.value(&self.wanted[i].text) for i in range(self.count)]
-
-
-cdef void describe(char *path, Wanted *wanted, const char *folder) noexcept nogil:
-    if wanted.tid:
-        snprintf(path, 96, "%d/task/%d/%s/%d", wanted.pid, wanted.tid, folder, wanted.fd)
-    else:
-        snprintf(path, 96, "%d/%s/%d", wanted.pid, folder, wanted.fd)

@@ -221,6 +221,7 @@ class IncrementalScan:
                     self._infos.put(inode, None)
                     lost.append(inode)
             waiting = []
+            asked.sort()
             for (pid, tid, fd, inode), raw in zip(asked, self._chunks.infos(asked), strict=True):
                 if raw is not None:
                     self._infos.put(inode, BufferInfo(pid, tid or None, fd, raw))
