@@ -39,12 +39,11 @@ class ShellApp(HostApp):
         source: "Backend | Callable[[], Any] | None" = None,
         *,
         source_name: str = "",
-        note: str = "",
         readonly: bool = False,
         filter_text: str | None = None,
         **options: Any,
     ) -> None:
-        """`source_name` is shown until it is open. `note` says which source was chosen and why. See HostApp."""
+        """`source_name` is shown until it is open. See HostApp."""
         super().__init__(source, **options)
         self.readonly = readonly
         self.held = Held(self._held_changed)
@@ -52,7 +51,6 @@ class ShellApp(HostApp):
         self.banner: Banner | None = None
         self.filter_bar: FilterBar | None = None
         self._source_name = source_name
-        self._note = note
         self._first_filter = filter_text
         self._views: dict[int, View] = {}
         self._current = 1
@@ -159,8 +157,6 @@ class ShellApp(HostApp):
         self.set_interval(SLOW_SCAN_S, self._tell_slow_scan)
         if self._first_filter:
             self.set_filter(self._first_filter)
-        if self._note:
-            self.say(self._note)
 
     def on_unmount(self) -> None:
         """However the app ends, test buffers are freed."""
