@@ -21,6 +21,8 @@ from heaptop.units import text_of
 
 _quick = compiled("heaptop.assemble._quick")
 
+TICKS_BYTES_MAX: Final = 21
+
 Device = tuple[int, int]
 ANONYMOUS_MAJOR: Final = 0
 """Major number of every pseudo filesystem's device (fs/super.c get_anon_bdev)."""
@@ -142,7 +144,7 @@ class _Reader:
         vmas = self._vmas()
         fds, own_tables = self._tables()
         return View(
-            id=ProcessId(process.pid, about.starttime if about else None),
+            id=ProcessId(process.pid, about.starttime if about else self._start()),
             comm=text_of(name),
             uid=uid,
             cmdline=None if arguments is None else tuple(map(text_of, arguments)),
@@ -172,6 +174,11 @@ class _Reader:
         elif not is_gone(raw) and "details.later" not in self._process.files:
             self._lacking.append(name)
         return None
+
+    def _start(self) -> int | None:
+        """Where details are still to be read, their place may tell it."""
+        raw = self._process.files.get("details.later")
+        return int(raw) if isinstance(raw, bytes) and len(raw) <= TICKS_BYTES_MAX and raw[:-1].isdigit() else None
 
     def _name_in_status(self) -> bytes:
         raw = self._process.files.get("status")

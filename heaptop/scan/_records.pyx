@@ -113,12 +113,13 @@ cdef class Records:
         cdef bint is_odd = before is not None and before[2]
         cdef uint64_t signature = SEED if before is None else before[5]
         cdef Py_ssize_t place = -1 if before is None else before[6]
+        cdef uint64_t start = 0 if before is None else before[7]
         table, comm = (0, b"") if before is None else before[:2]
         for i in range(first, end):
             record = &self.records[i]
             signature = mixed(signature, record)
             if record.kind == PROCESS:
-                table, comm = record.inode, text(record.name, COMM_BYTES)
+                table, comm, start = record.inode, text(record.name, COMM_BYTES), record.blocks
             elif record.kind == DESCRIPTOR:
                 if place < 0:
                     place = i
@@ -129,7 +130,7 @@ cdef class Records:
                 is_odd |= is_cut(record)
             else:
                 is_odd = True
-        return named(Told, (table, comm, is_odd, tuple(links), b"".join(lines), signature, place))
+        return named(Told, (table, comm, is_odd, tuple(links), b"".join(lines), signature, place, start))
 
     cdef object link(self, const Record *record):
         known = self.seen.get(record.inode)

@@ -1,6 +1,7 @@
 """Looks at processes by BPF, and in /proc at what BPF does not tell: details, and processes that are odd."""
 
 import errno
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
@@ -25,6 +26,9 @@ WORTH: Final = 64
 """Programs are not made before so many processes were looked at in /proc: that takes as long."""
 HOLDS_S: Final = 30
 BPF: Final = "BPF"
+_TICK_NS: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_FIRST_TIME_NAMESPACE: Final = 4026531834
+"""Its inode (PROC_TIME_INIT_INO, include/linux/proc_ns.h)."""
 SAMPLES: Final = 4
 _MORE_THAN_THERE_ARE: Final = 1000
 
@@ -75,6 +79,7 @@ class BpfChunks(Chunks):
         self._why = ""
         self._told_now: dict[int, tuple[Records, Told]] = {}
         self._is_asked = False
+        self._is_start_known = _has_the_first_clock()
         self._is_fdinfo_known: bool | None = None
         self._clock = clock
         self._count = self._count_max = 0
@@ -193,14 +198,17 @@ class BpfChunks(Chunks):
         self._why = why
 
     def _with_details(self, pids: Sequence[int], told: Mapping[int, Told], depth: _Depth) -> Iterator[Found]:
-        """Holders whose descriptors and mappings are told, and whose details are not."""
-        details = self.details(pids, hurried=depth is _Depth.HURRIED)
+        """Holders whose descriptors and mappings are told, and whose details are not, but for who it is."""
+        is_told = depth is _Depth.HURRIED and self._is_start_known
+        details = {} if is_told else self.details(pids, hurried=depth is _Depth.HURRIED)
         for pid in pids:
             about, files = told[pid], dict(details.get(pid, {}))
-            if ("stat" if depth is _Depth.HURRIED else "comm") not in files:
+            if is_told:
+                files = {"comm": about.comm + b"\n", LATER: b"%d\n" % (about.start_ns // _TICK_NS)}
+            elif ("stat" if depth is _Depth.HURRIED else "comm") not in files:
                 yield Found(pid, None, about.table)  # ended meanwhile
                 continue
-            if depth is _Depth.HURRIED:
+            elif depth is _Depth.HURRIED:
                 files[LATER] = b""
             files[MAPS] = about.maps
             capture = ProcessCapture(pid, MappingProxyType(files), FdTable(about.links))
@@ -218,6 +226,16 @@ class BpfChunks(Chunks):
             else:
                 self._by_signature.pop(pid, None)
             yield Found(pid, capture, about.table)
+
+
+def _has_the_first_clock() -> bool:
+    """Whether /proc shows times as the kernel has them: not so in a time namespace (5.6 on)."""
+    try:
+        return os.stat("/proc/self/ns/time").st_ino == _FIRST_TIME_NAMESPACE
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _agree(capture: ProcessCapture, told: Told) -> bool:

@@ -10,11 +10,14 @@ import pytest
 
 pytest.importorskip("heaptop.scan._scan")
 
+from heaptop.assemble import processes
 from heaptop.capture import FdLink, ProcessCapture
+from heaptop.scan import bpf_chunks
+from heaptop.scan._reader import LATER
 from heaptop.scan.bpf_chunks import HOLDS_S, BpfChunks
 from heaptop.scan.bpf_scan import BpfScan
 from heaptop.scan.btf import BtfError
-from heaptop.scan.chunks import Chunks, Found
+from heaptop.scan.chunks import MAPS, Chunks, Found
 from heaptop.scan.holders import Way
 from heaptop.scan.told import Told
 from tests.scan.churn import Actor
@@ -44,7 +47,25 @@ def test_captures_are_those_of_proc(actor: Actor, complete: bool, hurried: bool)
         assert looking.way == Way("BPF")
     assert pid == actor.pid
     assert table
-    assert without_times(capture) == without_times(expected)
+    assert capture is not None
+    assert expected is not None
+    if hurried:
+        assert processes.view(capture) == processes.view(expected)
+        assert capture.files.keys() == {"comm", LATER, MAPS}
+    else:
+        assert without_times(capture) == without_times(expected)
+
+
+@pytest.mark.usefixtures("only_where_allowed")
+def test_in_a_time_namespace_proc_tells_when_it_began(actor: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpf_chunks, "_FIRST_TIME_NAMESPACE", 1)
+    actor.tell("new one")
+    looking = chunks()
+    with closing(looking):
+        ((_, capture, _),) = each(looking, actor.pid, hurried=True)
+    assert capture is not None
+    if os.path.exists("/proc/self/ns/time"):
+        assert capture.files.keys() == {"stat", LATER, MAPS}
 
 
 def without_times(capture: ProcessCapture | None) -> ProcessCapture:
