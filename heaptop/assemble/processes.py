@@ -127,6 +127,7 @@ class _Reader:
 
     def __init__(self, process: ProcessCapture) -> None:
         self._process = process
+        self._is_later = "details.later" in process.files
         self._troubles: dict[Trouble, None] = {}
         self._lacking: list[str] = []
         self._anonymous = 0
@@ -166,12 +167,14 @@ class _Reader:
     def _detail(self, name: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
         """A file that only adds to the picture; it may be still to be read."""
         raw = self._process.files.get(name)
+        if raw is None and self._is_later:
+            return None
         if isinstance(raw, bytes):
             try:
                 return parse(raw)
             except ParseError:
                 self._lacking.append(name)
-        elif not is_gone(raw) and "details.later" not in self._process.files:
+        elif not is_gone(raw):
             self._lacking.append(name)
         return None
 
