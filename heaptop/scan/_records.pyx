@@ -197,5 +197,3 @@ cdef inline bint is_cut(const Record *record) noexcept:
 cdef inline bytes text(const char *start, size_t room):
     cdef const char *end = <const char *>memchr(start, 0, room)
     return PyBytes_FromStringAndSize(start, room if end == NULL else end - start)
-
-
