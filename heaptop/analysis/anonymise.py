@@ -134,7 +134,7 @@ class Anonymiser:
 
     def cgroup(self, text: bytes) -> bytes:
         """/proc/PID/cgroup: each part of each path."""
-        lines = (line.rpartition(b":") for line in text.splitlines())
+        lines = (line.rpartition(b":") for line in text.removesuffix(b"\n").split(b"\n") if line)
         return b"".join(
             before + colon + _GROUP.sub(lambda match: self._stand_in("group", match[0]), path) + b"\n"
             for before, colon, path in lines

@@ -33,7 +33,7 @@ cdef struct Text:
     const char *end
 
 
-cdef inline Text text_of(bytes data, Py_ssize_t offset) noexcept:
+cdef inline Text text_from(bytes data, Py_ssize_t offset) noexcept:
     cdef Text text
     text.at = PyBytes_AS_STRING(data) + offset
     text.end = PyBytes_AS_STRING(data) + PyBytes_GET_SIZE(data)
@@ -65,12 +65,8 @@ cdef inline bint number(Text *text, int64_t *value, int digits_max, int base, bi
 
 cdef inline bint skip_number(Text *text) noexcept:
     """One that may not fit; longer than the kernel's are, and the pattern says what it is."""
-    cdef const char *begin
-    text.at += text.at < text.end and text.at[0] == c"-"
-    begin = text.at
-    while text.at < text.end and c"0" <= text.at[0] <= c"9":
-        text.at += 1
-    return 0 < text.at - begin <= NUMBER_MAX
+    skip(text, "-", 1)
+    return digits(text, 1, NUMBER_MAX, False)
 
 
 cdef inline bint hexadecimal(Text *text, uint64_t *value, int digits_max) noexcept:
@@ -90,7 +86,7 @@ cdef inline bint hexadecimal(Text *text, uint64_t *value, int digits_max) noexce
 
 def fdinfo(bytes data):
     """Of `fdinfo.DmabufFdinfo`, where no lock is on the file."""
-    cdef Text text = text_of(data, 0)
+    cdef Text text = text_from(data, 0)
     cdef int64_t position, flags, mount, inode = 0, size, count
     cdef const char *exporter
     cdef const char *after
@@ -122,14 +118,14 @@ def fdinfo(bytes data):
 
 def mapping(bytes data, Py_ssize_t offset):
     """Of `maps.Vma` for the line at this offset, and where the next one begins."""
-    cdef Text text = text_of(data, offset)
+    cdef Text text = text_from(data, offset)
     cdef tuple values = mapping_at(&text)
     return None if values is None else (values, text.at - PyBytes_AS_STRING(data))
 
 
 def dmabufs(bytes data, kind):
     """What `maps.dmabufs` finds, each made a `kind`."""
-    cdef Text text = text_of(data, 0)
+    cdef Text text = text_from(data, 0)
     cdef const char *begin
     cdef const char *word
     cdef tuple values
@@ -198,7 +194,7 @@ cdef bytes path_at(Text *text):
 
 def stat(bytes data):
     """Of `stat.Stat`."""
-    cdef Text text = text_of(data, 0)
+    cdef Text text = text_from(data, 0)
     cdef const char *comm
     cdef const char *last
     cdef int64_t pid
@@ -231,7 +227,7 @@ def stat(bytes data):
 
 def bufinfo_rows(bytes data, Py_ssize_t offset):
     """Where rows begin, as `bufinfo._ROW` finds them from the line at `offset` on."""
-    cdef Text text = text_of(data, offset)
+    cdef Text text = text_from(data, offset)
     cdef const char *start = text.at - offset
     cdef const char *line = text.at
     cdef list found = []

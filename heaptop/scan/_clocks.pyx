@@ -6,7 +6,7 @@ proc_root_getattr): of the whole system, and two and one for each other folder. 
 listed, so that none is hidden from here, nobody can have come while it is the same and nobody has gone.
 """
 
-from libc.errno cimport errno
+from libc.errno cimport ENOMEM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, qsort, realloc
 
@@ -38,7 +38,7 @@ cdef int by_pid(const void *one, const void *other) noexcept nogil:
 
 
 cdef class ProcClocks:
-    """The processes of one proc file system. See clocks.py."""
+    """The `incremental.Clocks` of one proc file system."""
 
     cdef bytes root
     cdef char *entries
@@ -116,7 +116,9 @@ cdef class ProcClocks:
             while entry < self.entries + count:
                 pid = number(entry_name(entry))
                 folders += is_folder(entry)  # `.` and `..` too, as links are counted
-                if pid > 0 and self.make_room():
+                if pid > 0:
+                    if not self.make_room():
+                        break
                     self.now.of[self.now.count].pid = pid
                     is_rising &= self.now.count == 0 or self.now.of[self.now.count - 1].pid < pid
                     self.now.count += 1
@@ -129,12 +131,14 @@ cdef class ProcClocks:
             qsort(self.now.of, self.now.count, sizeof(Clock), by_pid)
 
     cdef bint make_room(self) noexcept nogil:
+        """False, and the error is told, where there is no memory."""
         cdef size_t room
         cdef Clock *larger
         if self.now.count == self.now.room:
             room = max(2 * self.now.room, 1024)
             larger = <Clock *>realloc(self.now.of, room * sizeof(Clock))
             if larger == NULL:
+                self.error = ENOMEM
                 return False
             self.now.of, self.now.room = larger, room
         return True

@@ -23,7 +23,7 @@ cdef enum:
     NAME_BYTES = 64
     COMM_BYTES = 16
     EXPORTER_BYTES = 32
-    WORDS_BEFORE_NAME = 9
+    WORDS_BEFORE_NAME = 10
     CLOSES_ON_EXEC = 0o2000000  # O_CLOEXEC (include/uapi/asm-generic/fcntl.h)
     INFO_BYTES = 256
     MAPS_PATH_COLUMN = 73  # where show_map_vma (fs/proc/task_mmu.c) begins the path

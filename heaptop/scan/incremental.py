@@ -11,6 +11,7 @@ only those whose details are shown are always looked at closely; others when it 
 holds for the descriptors that are still the same ones.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from itertools import islice
@@ -41,9 +42,15 @@ class Rounds(NamedTuple):
 
 ROUNDS: Final = Rounds()
 
+_PRIVATE: Final = re.compile(rb"^[^ \n]+ ...p ", re.MULTILINE)
+
 
 class Clocks(Protocol):
-    """All processes, as far as they have run. The kernel tells for how long each has, in nanoseconds."""
+    """All processes, as far as they have run. The kernel tells for how long each has, in nanoseconds.
+
+    It counts a turn on a CPU at a tick of the clock or when it ends (kernel/sched/cputime.c thread_group_cputime brings
+    the caller's own up to date alone). So what a process does while it is looked at can be left to the next look.
+    """
 
     def look(self) -> tuple[list[int], list[int], int]:
         """Who has run since the look before, or is new; who has ended; and how many there are. One that may not be
@@ -308,6 +315,4 @@ def with_close_look(before: ProcessCapture, now: ProcessCapture) -> ProcessCaptu
 def has_private(capture: ProcessCapture | None) -> bool:
     """Whether it has a private mapping of a buffer, which only a close look finds."""
     text = None if capture is None else capture.files.get(MAPS)
-    if not isinstance(text, bytes) or not text:
-        return False
-    return any(line.split(b" ", 2)[1].endswith(b"p") for line in text.splitlines())
+    return isinstance(text, bytes) and _PRIVATE.search(text) is not None

@@ -111,5 +111,6 @@ def test_hostile_names(anonymiser: Anonymiser) -> None:
     info = b"pos:\t0\nino:\t9\nexp_name:\tsystem\nname:\ttwo\nlines: x\n"
     assert b"lines" not in anonymiser.fdinfo(info)
     assert anonymiser.bufinfo(b"noise with a name") == b""
-    text = b"0:: /a\n3:cpu,io:/uid_1000/pid_7\n"
+    text = b"0:: /a\n3:cpu,io:/uid_1000/pi\rd_7\n"
     assert b"uid_1000" not in anonymiser.cgroup(text)
+    assert anonymiser.cgroup(text).count(b"\n") == 2

@@ -18,6 +18,7 @@ from typing import Any, Self
 from heaptop.assemble import Assembler
 from heaptop.capture import Capture
 from heaptop.model import Holder, Snapshot
+from heaptop.parse import stat
 from heaptop.scan.chunks import Chunks
 from heaptop.scan.holders import Holders
 from heaptop.scan.incremental import IncrementalScan, Rounds
@@ -27,6 +28,8 @@ from tests.scan.listed import ListedClocks
 PREFIX = b"/memfd:dmabuf-"
 ACTOR = Path(__file__).with_name("actor.py")
 ACTORS_MAX = 8
+ENDINGS = ("", "\r", "\n", "\\", " (deleted)", "\x1b[1m")
+"""Of names: what a text could be split at, or takes for an escape."""
 STEPS = 10_000
 VERBS = {
     "new": 8,
@@ -103,6 +106,8 @@ class Churn:
         match verb:
             case "nothing":
                 pass
+            case "new":
+                actor.tell(f"new {number}{self.random.choice(ENDINGS)}")
             case "give":
                 self.give(actor, self.random.choice(self.actors), number)
             case "fork" | "share":
@@ -115,6 +120,13 @@ class Churn:
                 self.end(actor)
             case _:
                 actor.tell(f"{verb} {number}")
+        self.wait_for_all()
+
+    def wait_for_all(self) -> None:
+        """Until all have gone to sleep: the kernel may not have counted the time of who still runs (`Clocks`)."""
+        for pid in self.pids():
+            while any(state_of(task) == "R" for task in Path(f"/proc/{pid}/task").iterdir()):
+                pass
 
     def give(self, actor: Actor, to: Actor, number: int) -> None:
         if actor is not to and actor.tell(f"give {number}", to.control.fileno()) == "given":
@@ -136,6 +148,14 @@ class Churn:
         actor.close()
         if len(self.actors) < 3:
             self.start()
+
+
+def state_of(task: Path) -> str:
+    """The letter of a thread's state; "X" where it has ended."""
+    try:
+        return stat.parse((task / "stat").read_bytes()).state
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
 
 
 def chunks_of(*, bpf: bool = False, walks: bool = True, **ways: bool) -> Chunks:

@@ -97,7 +97,7 @@ def test_what_changes_changes_the_signature(actor: Actor, bpf: BpfScan) -> None:
 
     seen = [signature()]
     assert signature() == seen[0]
-    for command in ("new one", "dup 0", "map 0", "rename 1", "unmap 0", "close 0", "exec"):
+    for command in ("new one", "dup 0", "map 0", "rename 100", "rename 101", "unmap 0", "close 0", "exec"):
         actor.tell(command)
         if command == "exec":
             actor.tell("hello")

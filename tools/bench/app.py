@@ -128,7 +128,7 @@ def to_first_content() -> Iterator[Row]:
     yield plain("heaptop to its table, CPU", table_cpu, "ms", ratio=f"{table_cpu / bare_cpu:.3f} bare")
 
 
-def at_work(what: str, load: Load, percent_max: float | None, mib_max: float | None) -> Iterator[Row]:
+def at_work(what: str, load: Load, percent_max: float | None, mb_max: float | None) -> Iterator[Row]:
     """CPU of a core and memory of the app on a load. All that runs on this machine besides is looked at, too."""
     with workload.running(load), terminal(APP) as shown:
         shown.wait_for(TABLE)
@@ -136,8 +136,8 @@ def at_work(what: str, load: Load, percent_max: float | None, mib_max: float | N
         before = shown.cpu_s()
         shown.watch(WATCHED_S)
         percent = (shown.cpu_s() - before) / WATCHED_S * 100
-        mib = shown.peak_bytes() / (1 << 20)
+        mb = shown.peak_bytes() / 1e6
     if percent_max is not None:
         yield at_most(f"the app at one look a second, {what}", percent, percent_max, "% of a core")
-    if mib_max is not None:
-        yield at_most(f"memory of the app, {what.partition(',')[0]}", mib, mib_max, "MiB")
+    if mb_max is not None:
+        yield at_most(f"memory of the app, {what.partition(',')[0]}", mb, mb_max, "MB")

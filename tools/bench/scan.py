@@ -31,7 +31,7 @@ def rows() -> Iterator[Row]:
     why_not = without_bpf()
     ways = {"full": {"bpf": False}, "text": {"bpf": False, "asks": False, "probes": False}}
     ways |= {} if why_not else {"bpf": {}}
-    works |= {name: partial(cpu.call, partial(full, partial(backend, **way))) for name, way in ways.items()}
+    works |= {name: partial(full_ms, partial(backend, **way)) for name, way in ways.items()}
     with workload.running(PHONE):
         used = cpu.in_turns(works, ROUNDS)
     reference = used["T"].cpu_ms
@@ -50,15 +50,21 @@ def rows() -> Iterator[Row]:
     yield growth()
 
 
-def full(make: Callable[[], KernelBackend]) -> None:
-    """One look by a new session, without the collector: as a verb does it."""
+def full_ms(make: Callable[[], KernelBackend]) -> float:
+    """CPU of one look by a new session, without the collector: as a verb does it."""
+
+    def look() -> None:
+        made = make()
+        try:
+            Session(made, time.time).refresh()
+        finally:
+            made.close()
+
     gc.collect()
     gc.disable()
-    made = make()
     try:
-        Session(made, time.time).refresh()
+        return cpu.call(look)
     finally:
-        made.close()
         gc.enable()
 
 
@@ -95,7 +101,7 @@ def growth() -> Row:
     costs = {}
     for load in (LAPTOP, STRESS):
         with workload.running(load):
-            work = partial(cpu.call, partial(full, partial(backend, bpf=False)))
+            work = partial(full_ms, partial(backend, bpf=False))
             costs[load] = cpu.in_turns({"full": work}, 3)["full"].cpu_ms
     things = {load: load.processes * (load.descriptors + load.mappings / 20) for load in costs}
     exponent = math.log(costs[STRESS] / costs[LAPTOP]) / math.log(things[STRESS] / things[LAPTOP])

@@ -17,7 +17,7 @@ _MET: Final = {True: "yes", False: "NO", None: ""}
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row's texts, under HEADINGS."""
-    peak = "" if not row.peak_bytes else f"{row.peak_bytes / (1 << 20):.0f} MiB"
+    peak = "" if not row.peak_bytes else f"{row.peak_bytes / 1e6:.0f} MB"
     return row.what, row.figure, row.limit, row.ratio, _MET[row.is_met], peak, row.note
 
 
