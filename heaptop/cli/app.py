@@ -3,7 +3,7 @@
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from heaptop.cli.options import Options
 from heaptop.cli.verbs import VERBS
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 INTERVAL_S: float = 1.0
 """How often the app looks where `--interval` says nothing."""
+
+_NEVER_REFUSED: Final = ("auto", "kernel")
+"""Sources that are always there."""
 
 
 def run(options: Options) -> int:
@@ -41,6 +44,7 @@ def run(options: Options) -> int:
         readonly=options.readonly,
         filter_text=options.filter,
         theme=None,
+        may_be_refused=options.backend not in _NEVER_REFUSED or options.root != "/" or options.at is not None,
     )
 
 

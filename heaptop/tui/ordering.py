@@ -9,6 +9,9 @@ from heaptop.model import Buffer
 
 Key = Callable[[Buffer], Any]
 _ABSENT: Any = object()
+
+PLACE_COST = 14
+"""To find the place of one row and to cut there takes as long as to pass over so many."""
 Keep = Callable[[Buffer], bool]
 
 
@@ -67,15 +70,20 @@ class Ordering(Sequence[Buffer]):
         self._buffers = buffers
         out: list[tuple[Any, int]] = []
         into: list[tuple[Any, int]] = []
+        values, turned = self._values, self._turned
         for inode in touched:
             buffer = buffers.get(inode)
-            now = self._turned(key(buffer)) if buffer is not None and (keep is None or keep(buffer)) else _ABSENT
-            before = self._values.pop(inode, _ABSENT)
-            if now is not _ABSENT:
-                self._values[inode] = now
-            if now != before:  # most that change keep their place
-                out += [(before, inode)] if before is not _ABSENT else []
-                into += [(now, inode)] if now is not _ABSENT else []
+            now = turned(key(buffer)) if buffer is not None and (keep is None or keep(buffer)) else _ABSENT
+            before = values.get(inode, _ABSENT)
+            if now == before:  # most that change keep their place
+                continue
+            if before is not _ABSENT:
+                out.append((before, inode))
+            if now is _ABSENT:
+                del values[inode]
+            else:
+                values[inode] = now
+                into.append((now, inode))
         self._known = _merged(self._known, *map(_known, (out, into)))
         self._unknown = _merged(self._unknown, *map(_unknown, (out, into)))
 
@@ -120,8 +128,10 @@ def _unknown(pairs: list[tuple[Any, int]]) -> list[int]:
     return [inode for value, inode in pairs if value is None]
 
 
-def _merged(items: list[Any], out: Iterable[Any], into: Iterable[Any]) -> list[Any]:
-    """A sorted list without some of its items and with others: what lies between is copied in whole slices."""
+def _merged(items: list[Any], out: list[Any], into: list[Any]) -> list[Any]:
+    """A sorted list without some of its items and with others."""
+    if (len(out) + len(into)) * PLACE_COST > len(items):
+        return _sorted_anew(items, out, into)
     steps = [(bisect_left(items, item), True, item) for item in out]
     steps += [(bisect_left(items, item), False, item) for item in into]
     if not steps:
@@ -129,9 +139,18 @@ def _merged(items: list[Any], out: Iterable[Any], into: Iterable[Any]) -> list[A
     steps.sort()  # at one place what comes in stands before what goes out
     result: list[Any] = []
     start = 0
-    for index, goes, item in steps:
+    for index, goes, item in steps:  # what lies between is copied in whole slices
         result += items[start:index]
         start = index + 1 if goes else index
         if not goes:
             result.append(item)
     return result + items[start:]
+
+
+def _sorted_anew(items: list[Any], out: list[Any], into: list[Any]) -> list[Any]:
+    """The same where many move: two runs, each in order, which `sort` merges in little more than one pass."""
+    gone = set(out)
+    result = [item for item in items if item not in gone]
+    result += sorted(into)
+    result.sort()
+    return result

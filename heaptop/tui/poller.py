@@ -1,7 +1,7 @@
 """The one thread that looks: it owns the session, refreshes at its own pace and tells what it found.
 
 Scans never overlap and never block the screen: whoever wants one (the interval, `refresh_now`) only wakes this thread.
-Nothing here is Textual's, so that the first scan can run while the screen is still being imported.
+Nothing here is Textual's, so that a source can be opened while the screen is still being imported.
 """
 
 import threading

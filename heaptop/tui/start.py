@@ -1,4 +1,6 @@
-"""Opens the app. The first look begins here, in its thread, while Textual is still being imported."""
+"""Opens the app. What the source needs is loaded after the first frame, unless it may be refused: no screen comes
+before that is known.
+"""
 
 import gc
 from collections.abc import Callable
@@ -20,18 +22,21 @@ def run_app(
     readonly: bool,
     filter_text: str | None,
     theme: str | None,
+    may_be_refused: bool = True,
 ) -> int:
     """Run the app until the user or a signal ends it; returns the exit code.
 
-    `source` opens it, in the thread that looks; `source_name` is shown until that is done. However the app ends, test
-    buffers are freed and the backend is closed.
+    `source` opens it, in the thread that looks; `source_name` is shown until that is done. One that `may_be_refused` is
+    opened while Textual is being imported, so that it is refused without a screen. However the app ends, test buffers
+    are freed and the backend is closed.
 
     Raises:
         UsageError, SourceError, RecordingError: the source cannot be opened.
     """
     floor.take()
     poller = Poller(source, interval_s)
-    poller.start()
+    if may_be_refused:
+        poller.start()
     try:
         gc.disable()  # what is made while modules load, stays: see `HostApp`
         from heaptop.tui.app import HeaptopApp

@@ -51,8 +51,18 @@ def test_options_reach_the_app(backend: FakeBackend, calls: Calls, run: Run) -> 
             "readonly": True,
             "filter_text": "size>1M",
             "theme": None,
+            "may_be_refused": False,
         }
     ]
+
+
+@pytest.mark.parametrize("words", [("-b", "replay:x"), ("-b", "emulator"), ("--at", "1"), ("--root", "/x")])
+def test_a_source_that_may_be_refused_is_opened_before_there_is_a_screen(
+    backend: FakeBackend, calls: Calls, monkeypatch: pytest.MonkeyPatch, run: Run, words: tuple[str, str]
+) -> None:
+    monkeypatch.setattr("heaptop.cli.source.stand_at", lambda *_: None)
+    assert run(*words).code == 0
+    assert calls[0]["may_be_refused"]
 
 
 def test_defaults(backend: FakeBackend, calls: Calls, run: Run) -> None:

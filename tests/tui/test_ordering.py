@@ -1,10 +1,13 @@
 from collections.abc import Mapping
+from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from heaptop.model import Buffer
-from heaptop.tui.ordering import Ordering
+from heaptop.tui import ordering
+from heaptop.tui.ordering import Keep, Ordering
 from tests.tui.feed import buffer
 
 Sizes = dict[int, int | None]
@@ -23,9 +26,17 @@ def even(one: Buffer) -> bool:
     return one.inode % 2 == 0
 
 
-@given(st.lists(sizes, min_size=1, max_size=5), st.booleans(), st.booleans())
-def test_following_gives_what_sorting_anew_gives(ticks: list[Sizes], descending: bool, filtered: bool) -> None:
-    keep = even if filtered else None
+@pytest.mark.parametrize("place_cost", [0, 1_000_000])
+@given(ticks=st.lists(sizes, min_size=1, max_size=5), descending=st.booleans(), filtered=st.booleans())
+def test_following_gives_what_sorting_anew_gives(
+    place_cost: int, ticks: list[Sizes], descending: bool, filtered: bool
+) -> None:
+    """Whether rows are placed one by one or all together."""
+    with patch.object(ordering, "PLACE_COST", place_cost):
+        _follow(ticks, even if filtered else None, descending=descending)
+
+
+def _follow(ticks: list[Sizes], keep: Keep | None, *, descending: bool) -> None:
     followed, anew = Ordering(), Ordering()
     before: Mapping[int, Buffer] = {}
     followed.rebuild(before, key, keep, descending=descending)
