@@ -116,28 +116,18 @@ cdef object holding(object process, object comm, list fds, list vmas, bint share
     return named(Holding, (holder, references, stat, info, file_count, link_name, map_name))
 
 
-def join(pid, dict now, dict before, dict held, with_one):
-    """Put what a process holds now into what all hold, unless it held the same before, which is taken out of `before`.
-    Whether anything was put. `with_one` is for one that does not come last.
-    """
-    cdef bint is_other = False
+def others(dict now, dict before, dict put):
+    """Put what is another than before, and take out of `before` all that there is now."""
+    cdef list all_of_it
     for inode, mine in now.items():
         old = before.pop(inode, None)
         if old is mine or old == mine:
             continue
-        is_other = True
-        all_of_it = held.get(inode)
+        all_of_it = put.get(inode)
         if all_of_it is None:
-            held[inode] = (mine,)
-        elif pid_of(all_of_it[len(all_of_it) - 1]) < pid:
-            held[inode] = all_of_it + (mine,)
+            put[inode] = [mine]
         else:
-            held[inode] = with_one(all_of_it, pid, mine)
-    return is_other
-
-
-cdef inline object pid_of(object holding):
-    return at(at(at(holding, 0), 0), 0)
+            all_of_it.append(mine)
 
 
 def shares(buffers, kind):

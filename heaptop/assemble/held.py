@@ -1,8 +1,7 @@
 """Who holds what, kept up to date."""
 
-from bisect import insort
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 
 from heaptop.assemble import processes
@@ -43,10 +42,17 @@ class HeldReader:
         devices = frozenset(self._devices)
         again = changed.keys() if devices == self._known_devices else {*changed, *self._mine}
         self._known_devices = devices
-        if again:
+        put: dict[int, list[Holding]] = {}
+        gone: dict[int, set[int]] = {}
+        for pid in sorted(again):
+            self._hold(pid, put, gone)
+        if put or gone:
             held = dict(self._held)
-            if sum([self._hold(pid, held) for pid in sorted(again)]):
-                self._held = held
+            for inode in put.keys() | gone.keys():
+                held[inode] = _with(held.get(inode, ()), put.get(inode, []), gone.get(inode, set()))
+                if not held[inode]:
+                    del held[inode]
+            self._held = held
         return self._held
 
     @property
@@ -74,48 +80,33 @@ class HeldReader:
             pid, (process, view) if process is not None and view is not None and is_odd(process, view) else None
         )
 
-    def _hold(self, pid: int, held: dict[int, tuple[Holding, ...]]) -> bool:
-        """Join what a process holds now. Whether that is another than before."""
+    def _hold(self, pid: int, put: dict[int, list[Holding]], gone: dict[int, set[int]]) -> None:
+        """Note what a process holds in another way than before (`put`), and no more (`gone`), by inode."""
         view = self._views.get(pid)
         before = self._mine.pop(pid, {})
         now = {} if view is None else processes.holdings(view, self._known_devices)
-        is_other = (_join if _quick is None else _quick.join)(pid, now, before, held, _with)
-        for inode in before:  # what is left, it let go
-            is_other = True
-            held[inode] = tuple([one for one in held[inode] if _pid(one) != pid])
-            if not held[inode]:
-                del held[inode]
+        (_others if _quick is None else _quick.others)(now, before, put)
+        for inode in before:  # what is left
+            gone.setdefault(inode, set()).add(pid)
         if view is not None:
             self._mine[pid] = now
-        return is_other
 
 
-def _join(
-    pid: int,
-    now: dict[int, Holding],
-    before: dict[int, Holding],
-    held: dict[int, tuple[Holding, ...]],
-    with_one: Callable[[tuple[Holding, ...], int, Holding], tuple[Holding, ...]],
-) -> bool:
-    """Put what a process holds now into what all hold, unless it held the same before, which is taken out of `before`.
-    Whether anything was put.
-    """
-    is_other = False
+def _others(now: dict[int, Holding], before: dict[int, Holding], put: dict[int, list[Holding]]) -> None:
+    """Put what is another than before, and take out of `before` all that there is now."""
     for inode, holding in now.items():
         if before.pop(inode, None) != holding:
-            is_other = True
-            held[inode] = with_one(held.get(inode, ()), pid, holding)
-    return is_other
+            put.setdefault(inode, []).append(holding)
 
 
 def _pid(holding: Holding) -> int:
     return holding.holder.process.pid
 
 
-def _with(holdings: tuple[Holding, ...], pid: int, holding: Holding) -> tuple[Holding, ...]:
-    """The holdings with this one in its place."""
-    if not holdings or _pid(holdings[-1]) < pid:
-        return (*holdings, holding)
-    others = [one for one in holdings if _pid(one) != pid]
-    insort(others, holding, key=_pid)
-    return tuple(others)
+def _with(holdings: tuple[Holding, ...], put: list[Holding], gone: set[int]) -> tuple[Holding, ...]:
+    """The holdings with these, which are in the order of pids, and without those of who is gone."""
+    if not holdings or (not gone and _pid(holdings[-1]) < _pid(put[0])):
+        return (*holdings, *put)
+    gone = gone.union(map(_pid, put))
+    kept = [one for one in holdings if _pid(one) not in gone]
+    return tuple(sorted([*kept, *put], key=_pid))

@@ -22,6 +22,7 @@ from heaptop.parse import stat
 from heaptop.scan.chunks import Chunks
 from heaptop.scan.holders import Holders
 from heaptop.scan.incremental import IncrementalScan, Rounds
+from heaptop.scan.patience import TIMEOUT_S
 from heaptop.scan.proc import ProcScan
 from tests.scan.listed import ListedClocks
 
@@ -158,16 +159,16 @@ def state_of(task: Path) -> str:
         return "X"
 
 
-def chunks_of(*, bpf: bool = False, walks: bool = True, **ways: bool) -> Chunks:
-    """Looks at the actors; by BPF where that is wanted."""
-    scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX))
+def chunks_of(*, bpf: bool = False, walks: bool = True, timeout_s: float = TIMEOUT_S, **ways: bool) -> Chunks:
+    """Looks at processes to which memfds are buffers; by BPF where that is wanted."""
+    scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
     options: dict[str, Any] = {"prefixes": (PREFIX,), "stand_ins": True, **ways}
     if not bpf:
-        return Chunks(scan, **options)
+        return Chunks(scan, timeout_s, **options)
     from heaptop.scan.bpf_chunks import BpfChunks
     from heaptop.scan.bpf_here import make, memory_files
 
-    return BpfChunks(scan, make=lambda: make(memory_files(b"dmabuf-"), walks=walks), worth=0, **options)
+    return BpfChunks(scan, timeout_s, make=lambda: make(memory_files(b"dmabuf-"), walks=walks), worth=0, **options)
 
 
 def scan_of(running: Churn, *, closely: bool = False, chunks: Chunks | None = None, **ways: bool) -> Holders:

@@ -1,9 +1,11 @@
 """Crowds of processes, as crowd.c makes them, and what looking at them costs.
 
-`python -m tests.scan.crowd [COUNT]` (20,000 without) looks at several kinds of crowd, and prints the CPU time of looks.
+`python -m tests.scan.crowd [--bpf] [COUNT]` (20,000 without) looks at several kinds of crowd, and prints the CPU time
+of looks.
 """
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -17,15 +19,16 @@ from functools import cache
 from pathlib import Path
 
 from heaptop.scan import patience
-from heaptop.scan.chunks import Chunks
 from heaptop.scan.incremental import IncrementalScan
-from heaptop.scan.proc import ProcScan
 from heaptop.session import Session
-from tests.scan.churn import NOTHING_ROUND, PREFIX
+from tests.scan.churn import NOTHING_ROUND, chunks_of
 from tests.scan.listed import ListedClocks
 
 SOURCE = Path(__file__).with_name("crowd.c")
 COUNT = 20_000
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @cache
@@ -51,6 +54,7 @@ def forget_program() -> None:
 @contextmanager
 def standing(count: int, shared: str, buffers: int, every_us: int | None = None) -> Iterator[int]:
     """A crowd, until the end of the block; the pid of the parent of all."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     words = [program(), str(count), shared, str(buffers), *([] if every_us is None else [str(every_us)])]
     with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
         try:
@@ -62,10 +66,10 @@ def standing(count: int, shared: str, buffers: int, every_us: int | None = None)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ChildProcessError):
                 while True:  # their pids are wanted again
-                    os.killpg(process.pid, 0)
-                    os.sched_yield()
+                    os.waitpid(-process.pid, 0)
+            _libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
 
 
 def pids_of(parent: int) -> list[int]:
@@ -74,17 +78,16 @@ def pids_of(parent: int) -> list[int]:
     return sorted([parent, *map(int, children.split())])
 
 
-def scan_of(parent: int) -> IncrementalScan:
+def scan_of(parent: int, *, bpf: bool = False) -> IncrementalScan:
     """A scan of a crowd alone."""
-    scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
-    chunks = Chunks(scan, prefixes=(PREFIX,), stand_ins=True)
-    return IncrementalScan(chunks, ListedClocks(lambda: pids_of(parent)), NOTHING_ROUND)
+    return IncrementalScan(chunks_of(bpf=bpf), ListedClocks(lambda: pids_of(parent)), NOTHING_ROUND)
 
 
 def main(arguments: list[str]) -> int:
     from tests.scan.whole import backend_of
 
-    count = int(arguments[0]) if arguments else COUNT
+    bpf = "--bpf" in arguments
+    count = next((int(each) for each in arguments if each != "--bpf"), COUNT)
     for shared, buffers, every_us in (
         ("-", 0, None),
         ("-", 4, None),
@@ -93,7 +96,7 @@ def main(arguments: list[str]) -> int:
         ("-", 4, 2000),
     ):
         with standing(count, shared, buffers, every_us):
-            session = Session(backend_of(None, patience.TIMEOUT_S), time.time)
+            session = Session(backend_of(None, patience.TIMEOUT_S, bpf=bpf), time.time)
             costs = []
             for _ in range(5):
                 began = time.process_time()

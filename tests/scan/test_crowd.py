@@ -18,6 +18,7 @@ from heaptop.scan import threads
 from heaptop.scan.incremental import IncrementalScan
 from tests.scan.churn import differences, snapshot_of
 from tests.scan.crowd import forget_program, pids_of, program, scan_of, standing
+from tests.scan.test_bpf_scan import skip_where_refused
 from tests.scan.whole import told
 
 COUNT = 400
@@ -32,6 +33,14 @@ def _built() -> Iterator[None]:
         pytest.skip("no C compiler here")
     yield
     forget_program()
+
+
+@pytest.fixture(params=[False, True], ids=["proc", "BPF"])
+def bpf(request: pytest.FixtureRequest) -> bool:
+    """Whether it is BPF that looks."""
+    if request.param:
+        skip_where_refused()
+    return bool(request.param)
 
 
 class Compared:
@@ -66,11 +75,11 @@ def mapped(pid: int) -> int:
 
 
 @pytest.mark.parametrize("shared", KINDS)
-def test_each_costs_the_same(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_costs_the_same(shared: str, monkeypatch: pytest.MonkeyPatch, *, bpf: bool) -> None:
     """All who look alike are compared in N log N; where nobody ran, nobody is."""
     compared = Compared(monkeypatch)
     with standing(COUNT, shared, 2) as parent:
-        scan, assembler = scan_of(parent), Assembler()
+        scan, assembler = scan_of(parent, bpf=bpf), Assembler()
         first = snapshot_of(scan, assembler)
         assert len(first.processes) == COUNT + 1
         assert compared.since() < 2 * 2 * COUNT * COUNT.bit_length()
@@ -81,11 +90,11 @@ def test_each_costs_the_same(shared: str, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(("shared", "before", "holders"), [("-", 8, 1), ("f", 5, 4), ("m", 5, 4), ("fm", 2, 4)])
 @pytest.mark.parametrize("is_by_parent", [True, False])
 def test_a_change_by_one_is_seen_at_all_that_share(
-    shared: str, before: int, holders: int, *, is_by_parent: bool
+    shared: str, before: int, holders: int, *, is_by_parent: bool, bpf: bool
 ) -> None:
     """And what they share is counted once. A descriptor that is not shared is its opener's alone, a mapping too."""
     with standing(3, shared, 1) as parent:
-        scan, assembler = scan_of(parent), Assembler()
+        scan, assembler = scan_of(parent, bpf=bpf), Assembler()
         (old,) = snapshot_of(scan, assembler).buffers
         assert references(scan) == {old.inode: before}
         pid = pids_of(parent)[0 if is_by_parent else -1]
@@ -99,10 +108,10 @@ def test_a_change_by_one_is_seen_at_all_that_share(
         assert references(scan) == {old.inode: before, new: 2}  # one descriptor, one mapping
 
 
-def test_some_come_and_go_meanwhile() -> None:
+def test_some_come_and_go_meanwhile(*, bpf: bool) -> None:
     """Pids that are gone when their turn comes are no trouble, and those that stay are seen each time."""
     with standing(50, "-", 1, every_us=0) as parent:
-        scan, assembler = scan_of(parent), Assembler()
+        scan, assembler = scan_of(parent, bpf=bpf), Assembler()
         for _ in range(30):
             snapshot = snapshot_of(scan, assembler)
             assert len(snapshot.processes) >= 51

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,12 @@ from heaptop.scan.chunks import Chunks
 from heaptop.scan.incremental import IncrementalScan
 from heaptop.scan.patience import Patience
 from heaptop.scan.proc import ProcScan
-from tests.scan.churn import PREFIX
+from tests.scan.churn import PREFIX, chunks_of
 from tests.scan.listed import ListedClocks
+from tests.scan.test_bpf_scan import only_where_allowed
 from tests.scan.whole import told
+
+__all__ = ["only_where_allowed"]
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 0.2
@@ -65,6 +69,20 @@ def test_a_look_goes_past_them(victims: Victims) -> None:
         for pid in (victims.holding, victims.reading):
             assert [link.stat is not None for link in found[pid].table.links] == [True]
         assert len(readers() - before) == 1
+
+
+@pytest.mark.usefixtures("only_where_allowed")
+def test_bpf_goes_past_them(victims: Victims) -> None:
+    """It sees what they hold, also of the one of whom /proc says nothing, again and again."""
+    before = readers()
+    with closing(chunks_of(bpf=True, timeout_s=TIMEOUT_S)) as chunks:
+        scan = IncrementalScan(chunks, ListedClocks(lambda: sorted(victims)))
+        for _ in range(5):
+            found = {each.pid: each for each in scan.look().processes}
+            assert [len(found[pid].table.links) for pid in victims] == [1, 1, 1]
+            assert len(readers() - before) <= 1
+    assert found[victims.locked].files["cmdline"] == ReadError("read", 110)
+    assert isinstance(found[victims.reading].files["cmdline"], bytes)
 
 
 def test_details_that_hang(victims: Victims) -> None:

@@ -14,10 +14,8 @@ from heaptop.backend import select
 from heaptop.backend.kernel import KernelBackend
 from heaptop.cli.main import main as run
 from heaptop.scan._clocks import ProcClocks
-from heaptop.scan.chunks import Chunks
 from heaptop.scan.incremental import IncrementalScan
-from heaptop.scan.proc import ProcScan
-from tests.scan.churn import PREFIX
+from tests.scan.churn import chunks_of
 from tests.scan.listed import ListedClocks
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,11 +36,10 @@ def told(pids: Iterable[int] | None, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def backend_of(pids: Iterable[int] | None, timeout_s: float = TIMEOUT_S) -> KernelBackend:
+def backend_of(pids: Iterable[int] | None, timeout_s: float = TIMEOUT_S, *, bpf: bool = False) -> KernelBackend:
     """The kernel's, of these processes; None for all."""
-    scan = ProcScan(is_buffer=lambda link: link.startswith(PREFIX), needle=PREFIX)
-    chunks = Chunks(scan, timeout_s, prefixes=(PREFIX,), stand_ins=True)
-    clocks = ProcClocks(scan.root) if pids is None else ListedClocks(partial(sorted, pids))
+    chunks = chunks_of(bpf=bpf, timeout_s=timeout_s)
+    clocks = ProcClocks("/proc") if pids is None else ListedClocks(partial(sorted, pids))
     return KernelBackend(timeout_s=timeout_s, holders=IncrementalScan(chunks, clocks))
 
 
