@@ -23,10 +23,13 @@ class Signals:
         self._before: dict[int, Any] = {}
         self._received: deque[int] = deque()
         self._wake = (-1, -1)
+        self._woken_before = -1
         self.ended_by: int | None = None
 
     def __enter__(self) -> Self:
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Written to the moment a signal comes: `_receive` may be called only after a wait that has just begun.
+        self._woken_before = signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
         for number in (*ENDING, *self._more):
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN or number in self._more:
@@ -37,6 +40,7 @@ class Signals:
     def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
+        signal.set_wakeup_fd(self._woken_before)
         for fd in self._wake:
             os.close(fd)
 
@@ -60,4 +64,3 @@ class Signals:
                     signal.signal(ending, self._before[ending])
         else:
             self._received.append(number)
-        os.write(self._wake[1], b"!")
