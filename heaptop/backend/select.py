@@ -172,7 +172,12 @@ def _is_root(root: str) -> bool:
 def _kernel(root: str, off: frozenset[str]) -> Backend:
     from heaptop.backend.kernel import KernelAllocator, KernelBackend  # noqa: PLC0415  (a source loads no other)
 
-    return KernelAllocator(off=off) if _is_root(root) else KernelBackend(root, off=off)
+    if _is_root(root):
+        return KernelAllocator(off=off)
+    if not any(os.path.isdir(os.path.join(root, name)) for name in ("proc", "sys", "dev")):
+        remedy = "--root takes the folder that they are in"
+        raise SourceError(f"no kernel's files in {printable(root)}", "no proc, sys or dev is there", remedy)
+    return KernelBackend(root, off=off)
 
 
 def _any_emulator(off: frozenset[str]) -> Opened:

@@ -52,11 +52,21 @@ def test_readonly_has_no_allocator() -> None:
 
 
 def test_another_root_has_no_allocator(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
     for source in ("kernel", "auto"):
         opened = select.open_backend(source, root=str(tmp_path))
         assert isinstance(opened.backend, KernelBackend)
         assert not isinstance(opened.backend, Allocator)
     assert opened.note == f"using the kernel's files in {tmp_path}"
+
+
+@pytest.mark.parametrize("source", ["kernel", "auto"])
+def test_another_root_without_any_of_the_kernels_files(source: str, tmp_path: Path) -> None:
+    (tmp_path / "sys").touch()
+    for root in (tmp_path, tmp_path / "not\nthere"):
+        with pytest.raises(SourceError, match=r"no proc, sys or dev is there; --root takes") as caught:
+            select.open_backend(source, root=str(root))
+        assert "\n" not in str(caught.value)
 
 
 def test_replay(capture_name: str) -> None:
