@@ -7,14 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from heaptop.backend import uapi
 from heaptop.backend.kernel import KernelBackend
+from heaptop.scan.bpf_here import make
+from heaptop.scan.btf import BtfError
+from heaptop.scan.holders import Way
 from heaptop.session import Session
+from tests.scan.churn import chunks_of
 from tests.scan.whole import command, told
 
 COUNT = 500_000
@@ -42,6 +46,20 @@ def test_very_many_descriptors(many: int) -> None:
     os.close(mine)
     assert {holder["pid"] for buffer in found["buffers"] for holder in buffer["holders"]} == {many, os.getpid()}
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MEMORY_BYTES_MAX
+
+
+@pytest.mark.parametrize("walks", [True, False])
+def test_very_many_descriptors_by_bpf(many: int, *, walks: bool) -> None:
+    """The buffer that comes last is seen."""
+    try:
+        make(walks=walks).close()
+    except (BtfError, OSError) as why:
+        pytest.skip(f"not on this kernel: {why}")
+    with closing(chunks_of(bpf=True, walks=walks)) as chunks:
+        ((_, capture, _),) = chunks.each([many], complete=False)
+        assert chunks.way == Way("BPF")
+    assert capture is not None
+    assert [link.target for link in capture.table.links] == [b"/dmabuf:many"]
 
 
 def test_interrupted_meanwhile(many: int) -> None:
