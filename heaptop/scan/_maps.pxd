@@ -22,9 +22,11 @@ cdef class Maps(Reader):
 
     cdef bint is_buffer(self, const char *target, size_t length) noexcept nogil
     cdef int query_maps(self, int maps, uint64_t flags, bint are_libraries) noexcept nogil
-    cdef int read_maps(self, int maps) noexcept nogil
+    cdef int read_maps(self, int maps, bint are_libraries) noexcept nogil
     cdef void keep_path(self, const char *path, size_t length, Text *text) noexcept nogil
     cdef bint is_library(self) noexcept nogil
     cdef void keep_vma(self, heaptop_vma *vma, bint is_library) noexcept nogil
     cdef void escape_newlines(self, size_t start) noexcept nogil
-    cdef size_t keep_line(self, const char *begin, const char *path, const char *end, size_t at) noexcept nogil
+    cdef bint is_library_line(self, const char *begin, const char *path, const char *end) noexcept nogil
+    cdef size_t keep_line(self, const char *begin, const char *path, const char *end, size_t at,
+                          bint is_library) noexcept nogil

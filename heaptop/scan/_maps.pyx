@@ -6,9 +6,10 @@ By PROCMAP_QUERY (6.11 on), which passes over all that is no shared mapping of a
 
 from libc.errno cimport EINTR, ENOENT, errno
 from libc.stdint cimport uint64_t
-from libc.stdio cimport snprintf
+from libc.stdio cimport SEEK_SET, snprintf
 from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove, strlen, strstr
+from posix.unistd cimport lseek
 
 from heaptop.scan._linux cimport heaptop_vma, next_vma
 from heaptop.scan._reader cimport Reader, Text
@@ -105,14 +106,15 @@ cdef class Maps(Reader):
                 self.text_bytes += 3
             at += 1
 
-    cdef int read_maps(self, int maps) noexcept nogil:
-        """The lines of buffers in the text of maps."""
+    cdef int read_maps(self, int maps, bint are_libraries) noexcept nogil:
+        """The lines of buffers (or libraries) in the text of maps; an errno where it cannot be read."""
         cdef Text whole
         cdef char *begin
         cdef char *end
         cdef char *path
         cdef char *line
         cdef size_t kept = self.text_bytes
+        lseek(maps, 0, SEEK_SET)
         self.read_open(maps, &whole)
         if whole.error:
             return whole.error
@@ -122,23 +124,37 @@ cdef class Maps(Reader):
             line = end if line == NULL else line + 1
             path = <char *>memchr(begin + MAPS_PATH_COLUMN - 1, c"/", line - begin - MAPS_PATH_COLUMN + 1) \
                 if line - begin > MAPS_PATH_COLUMN else NULL
-            if path != NULL and self.is_buffer(path, line - path - 1):
-                self.has_mapping = True
-                if not self.is_complete:
-                    kept = self.keep_line(begin, path, line, kept)
+            if path != NULL and (path - 1)[0] == c" " and (
+                    self.is_library_line(begin, path, line) if are_libraries
+                    else self.is_buffer(path, line - path - 1)):
+                self.has_mapping |= not are_libraries
+                kept = self.keep_line(begin, path, line, kept, are_libraries)
             self.steps += 1
-        if not self.is_complete:
-            self.text_bytes = kept
+        self.text_bytes = kept
         return 0
 
-    cdef size_t keep_line(self, const char *begin, const char *path, const char *end, size_t at) noexcept nogil:
+    cdef bint is_library_line(self, const char *begin, const char *path, const char *end) noexcept nogil:
+        """Whether it is executable, and a library's."""
+        cdef const char *permissions = <const char *>memchr(begin, c" ", path - begin) + 1
+        cdef size_t length = min(<size_t>NAME_BYTES - 1, <size_t>(end - path - 1))
+        if permissions[2] != c"x":
+            return False
+        memcpy(self.name, path, length)
+        self.name[length] = 0
+        return self.is_library()
+
+    cdef size_t keep_line(self, const char *begin, const char *path, const char *end, size_t at,
+                          bint is_library) noexcept nogil:
         """Move a line to an earlier place in the text, and say where it ends there."""
         cdef size_t length = min(<size_t>NAME_BYTES, <size_t>(end - path - 1))
         cdef Text shown
         memcpy(self.name, path, length)
         memmove(self.text + at, begin, path - begin)
         self.text_bytes = at + (path - begin)  # no line becomes longer: there is room
-        self.keep_path(self.name, length, &shown)
+        if is_library:
+            self.keep(self.name, length, &shown)
+        else:
+            self.keep_path(self.name, length, &shown)
         self.keep("\n", 1, &shown)
         return self.text_bytes
 

@@ -51,7 +51,6 @@ cdef struct Process:
     size_t first_row
     size_t row_count
     Text maps
-    bint is_text       # maps is all of it
     bint has_mapping
     Text linked
     Text details[DETAILS]
@@ -293,13 +292,12 @@ cdef class Look(Maps):
         answer = self.query_maps(maps, 0 if self.is_complete else SHARED, False) if self.asks else ENOTTY
         if answer == ENOTTY:
             self.asks = False
-            process.is_text = self.is_complete
-            answer = self.read_maps(maps)
+            answer = self.read_maps(maps, False)
         process.maps.length = self.text_bytes - process.maps.at
         process.has_mapping = self.has_mapping
-        if answer == 0 and self.is_complete and not process.is_text:
+        if answer == 0 and self.is_complete and (self.has_mapping or self.row_count > process.first_row):
             process.linked.at = self.text_bytes
-            answer = self.query_maps(maps, EXECUTABLE, True)
+            answer = self.query_maps(maps, EXECUTABLE, True) if self.asks else self.read_maps(maps, True)
             process.linked.length = self.text_bytes - process.linked.at
         close(maps)
         return answer in (0, ENOENT, ESRCH)
@@ -345,8 +343,8 @@ cdef class Look(Maps):
         if self.is_hurried:
             files[LATER] = b""
         if self.wants_maps:
-            files["maps" if process.is_text else "maps.buffers"] = self.value(&process.maps)
-            if self.is_complete and not process.is_text:
+            files["maps.buffers"] = self.value(&process.maps)
+            if self.is_complete:
                 files["maps.libraries"] = self.value(&process.linked)
         return tuple(links), infos, files
 

@@ -17,7 +17,7 @@ from typing import Final
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _SAMPLES: Final = 8
 _MFD_NOEXEC_SEAL: Final = 8
-"""Which some systems insist on (6.3 on, vm.memfd_noexec=2)."""
+"""Which some systems insist on (6.3 on, vm.memfd_noexec=2), and older kernels refuse."""
 _PRESENT: Final = 1 << 63
 _FRAME_MASK: Final = (1 << 55) - 1
 """Bits of an entry of pagemap (Documentation/admin-guide/mm/pagemap.rst)."""
@@ -38,7 +38,7 @@ def first_struct_page(cached_pages: Callable[[], Mapping[int, int]], struct_page
         opened.callback(os.close, pagemap)
         addresses = {}
         for _ in range(_SAMPLES):
-            file = os.memfd_create("heaptop-page", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
+            file = _file()
             opened.callback(os.close, file)
             os.ftruncate(file, _PAGE_BYTES)
             page = opened.enter_context(mmap.mmap(file, _PAGE_BYTES))
@@ -58,6 +58,16 @@ def first_struct_page(cached_pages: Callable[[], Mapping[int, int]], struct_page
     if len(found) != 1 or (first := found.pop()) & _NOT_A_PAGE:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
     return first
+
+
+def _file() -> int:
+    """A new empty file in memory."""
+    try:
+        return os.memfd_create("heaptop-page", os.MFD_CLOEXEC | _MFD_NOEXEC_SEAL)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.memfd_create("heaptop-page", os.MFD_CLOEXEC)
 
 
 def _frame(pagemap: int, address: int) -> int:

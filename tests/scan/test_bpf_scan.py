@@ -127,7 +127,9 @@ def test_who_is_asked_for(actor: Actor, bpf: BpfScan) -> None:
 
 def test_many(bpf: BpfScan, monkeypatch: pytest.MonkeyPatch) -> None:
     """More records than there was room for, and a memory whose tree has several levels."""
-    shape = "import os,mmap,sys; fd=os.memfd_create('dmabuf-many'); os.ftruncate(fd, 4096)\n"
+    shape = "import os,mmap,resource,sys; from resource import RLIMIT_NOFILE as files\n"
+    shape += "resource.setrlimit(files, (2000, resource.getrlimit(files)[1]))\n"
+    shape += "fd=os.memfd_create('dmabuf-many'); os.ftruncate(fd, 4096)\n"
     shape += "maps=[mmap.mmap(fd if i % 9 == 0 else -1, 4096, flags=1+i%2, prot=1+i%3%2*2) for i in range(4000)]\n"
     shape += "fds=[os.dup(fd) for _ in range(600)]; print(len(maps), flush=True); sys.stdin.read()"
     monkeypatch.setattr(bpf_scan, "_RECORDS_BYTES", mmap.PAGESIZE)

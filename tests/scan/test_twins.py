@@ -111,10 +111,11 @@ def test_threads_with_a_table_of_their_own_are_left_to_the_twin(actor: Actor) ->
     assert found == told(TWIN.process(actor.pid))
 
 
-def test_looked_at_closely(actor: Actor) -> None:
+@pytest.mark.parametrize("asks", [True, False])
+def test_looked_at_closely(actor: Actor, *, asks: bool) -> None:
     for command in ("new buffer", "dup 0", "map_private 0"):
         actor.tell(command)
-    hasty, close, twin = quick(actor.pid), quick(actor.pid, closely=True), TWIN.process(actor.pid)
+    hasty, close, twin = quick(actor.pid), quick(actor.pid, closely=True, asks=asks), TWIN.process(actor.pid)
     assert hasty is not None
     assert close is not None
     assert twin is not None
@@ -125,9 +126,10 @@ def test_looked_at_closely(actor: Actor) -> None:
     assert close.files["maps.libraries"] == b""
 
 
-def test_libraries_are_lines_of_maps(actor: Actor) -> None:
+@pytest.mark.parametrize("asks", [True, False])
+def test_libraries_are_lines_of_maps(actor: Actor, *, asks: bool) -> None:
     actor.tell("new buffer")
-    scan = Chunks(TWIN, prefixes=(NEEDLE,))
+    scan = Chunks(TWIN, prefixes=(NEEDLE,), asks=asks)
     words = (b"libc.so", b"libc-2")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("heaptop.scan.chunks.LIBRARY_WORDS", words)
@@ -233,11 +235,12 @@ def test_who_stands_still_is_looked_at_in_turn(actor: Actor) -> None:
     assert len(scan.look().infos) == 2
 
 
-def test_flags_that_a_close_look_found_stay_with_their_descriptors(actor: Actor) -> None:
+@pytest.mark.parametrize("asks", [True, False])
+def test_flags_that_a_close_look_found_stay_with_their_descriptors(actor: Actor, *, asks: bool) -> None:
     """Until they are those of another one; who is looked at in turn is looked at closely."""
     for command in ("new one", "new two"):
         actor.tell(command)
-    chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True)
+    chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True, asks=asks)
     scan = IncrementalScan(chunks, ListedClocks(lambda: [actor.pid]), NOTHING_ROUND)
     (first,) = scan.look().processes
     scan.attend([actor.pid])
@@ -251,10 +254,11 @@ def test_flags_that_a_close_look_found_stay_with_their_descriptors(actor: Actor)
     assert with_close_look(close, program) is program
 
 
-def test_private_mappings_keep_a_look_close(actor: Actor) -> None:
+@pytest.mark.parametrize("asks", [True, False])
+def test_private_mappings_keep_a_look_close(actor: Actor, *, asks: bool) -> None:
     actor.tell("new one")
     actor.tell("map_private 0")
-    chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True)
+    chunks = Chunks(TWIN, prefixes=(NEEDLE,), stand_ins=True, asks=asks)
     scan = IncrementalScan(chunks, ListedClocks(lambda: sorted([actor.pid, os.getpid()])), Rounds(1, 0, 0))
     looks = []
     for _ in range(9):  # it is its turn in every fourth one

@@ -13,7 +13,7 @@ from tests.vm.machine import GuestError, boot
 def main() -> int:
     """Boot, run, pass the status on."""
     parser = argparse.ArgumentParser(prog="python -m tests.vm.boot", description=__doc__)
-    parser.add_argument("--kernel", default="6.12", help=f"one of: {', '.join(sorted({*names(), STOCK}))}")
+    parser.add_argument("--kernel", default="6.12", help=f"one of: {', '.join(sorted({*names(), *STOCK}))}")
     parser.add_argument("--cma", default="64M", help="size of the CMA area, where the kernel has CMA")
     parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS")
     parser.add_argument("--append", default="", help="more of the kernel's command line")

@@ -17,11 +17,10 @@ from pathlib import Path
 
 from tests.vm.cpio import archive
 
-STOCK = "debian"
-"""The name of Debian's own kernel: nothing to compile, a system heap, no CMA."""
+STOCK = {"debian": "6.12", "debian-6.1": "6.1"}
+"""Names of Debian's own kernels, and their versions: nothing to compile, a system heap, no CMA."""
 
-STOCK_PACKAGE = re.compile(r"linux-image-6\.12\.[0-9][^ ]*-amd64(-unsigned)?")
-STOCK_MODULES = ("virtio_console", "overlay", "9pnet_virtio", "9p", "vgem")
+STOCK_MODULES = ("virtio_pci", "virtio_console", "overlay", "9pnet_virtio", "9p", "vgem")
 
 
 class MissingError(Exception):
@@ -56,7 +55,7 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str) -> Kernel:
-    """The kernel of that name; Debian's stock kernel is fetched where it is not there.
+    """The kernel of that name; one of Debian's stock kernels is fetched where it is not there.
 
     Raises:
         MissingError: it cannot be had.
@@ -66,9 +65,9 @@ def find(name: str) -> Kernel:
         if (home / "bzImage").is_file():
             modules = home / "modules.gz"
             return Kernel(name, home / "bzImage", modules if modules.is_file() else None)
-    if name != STOCK:
+    if name not in STOCK:
         raise MissingError(f"no kernel {name} in {', '.join(map(str, folders()))}: run make vm-kernel KERNEL={name}")
-    return fetch_stock(own_folder() / f"kernel-{STOCK}-x86_64")
+    return fetch_stock(name, own_folder() / f"kernel-{name}-x86_64")
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
@@ -104,18 +103,19 @@ def install(program: str, package: str) -> None:
         run(*command)
 
 
-def fetch_stock(home: Path) -> Kernel:
-    """Unpack Debian's newest stock 6.12 kernel into `home`.
+def fetch_stock(kernel: str, home: Path) -> Kernel:
+    """Unpack the newest of Debian's stock kernels of that name into `home`.
 
     Raises:
         MissingError: this machine's package sources do not have it.
     """
-    package = newest_stock()
+    version = STOCK[kernel]
+    package = newest_stock(version)
     if package is None and os.geteuid() == 0:
         run("apt-get", "update")
-        package = newest_stock()
+        package = newest_stock(version)
     if package is None:
-        raise MissingError("no linux-image-6.12 package in this machine's suites: run make vm-kernel")
+        raise MissingError(f"no linux-image-{version} package in this machine's suites: run make vm-kernel")
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as folder:
         work = Path(folder)
@@ -132,14 +132,16 @@ def fetch_stock(home: Path) -> Kernel:
         shutil.copy(next(work.glob("unpacked/boot/vmlinuz-*")), ready / "bzImage")
         if not home.exists():  # another run may have been faster
             ready.rename(home)
-    return Kernel(STOCK, home / "bzImage", home / "modules.gz")
+    return Kernel(kernel, home / "bzImage", home / "modules.gz")
 
 
-def newest_stock() -> str | None:
-    """The package's name, the highest version's; its cloud and rt variants are not meant."""
-    listed = run("apt-cache", "search", "--names-only", "^linux-image-6[.]12").splitlines()
+def newest_stock(version: str) -> str | None:
+    """The package's name, the highest revision's; its cloud and rt variants are not meant."""
+    start = f"linux-image-{re.escape(version)}[.]"
+    listed = run("apt-cache", "search", "--names-only", f"^{start}").splitlines()
     packages = [line.split(" ")[0] for line in listed]
-    stock = [name for name in packages if STOCK_PACKAGE.fullmatch(name) and not re.search("-(cloud|rt)-", name)]
+    of_it = re.compile(start + "[0-9][^ ]*-amd64(-unsigned)?")
+    stock = [name for name in packages if of_it.fullmatch(name) and not re.search("-(cloud|rt)-", name)]
     return max(stock, key=lambda name: [int(part) for part in re.findall("[0-9]+", name)], default=None)
 
 
