@@ -25,8 +25,8 @@ def test_limits() -> None:
 
 
 def test_cells() -> None:
-    assert cells(ratio_at_most("scan", 520, 1000, 0.75, peak_bytes=2 << 20)) == (
-        *("scan", "520 ms", "≤ 0.75 T", "0.520 T", "yes", "2 MiB", ""),
+    assert cells(ratio_at_most("scan", 520, 1000, 0.75, peak_bytes=2_000_000)) == (
+        *("scan", "520 ms", "≤ 0.75 T", "0.520 T", "yes", "2 MB", ""),
     )
     assert cells(at_most("scan", 2.344, 1, "ms"))[1:5] == ("2.34 ms", "≤ 1 ms", "", "NO")
 
