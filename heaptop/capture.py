@@ -71,9 +71,9 @@ class TaskCapture(NamedTuple):
 class ProcessCapture(NamedTuple):
     """One process: `files` by their name below /proc/PID (`comm`, `stat`, `status`, `maps`, `cgroup`, …).
 
-    Where maps was not read whole, `maps.buffers` are its lines of buffers. Where there is `details.later`, of
-    all that is neither descriptor nor mapping only `stat` was read yet, or, where it has a start time, `comm`: a later
-    capture has the rest.
+    Where compiled code looked, `maps.buffers` stands in place of `maps`: its lines of buffers. Where there is
+    `details.later`, of all that is neither descriptor nor mapping only `stat` was read yet, or, where it has a start
+    time, `comm`: a later capture has the rest.
     """
 
     pid: int
