@@ -1,11 +1,13 @@
 """Programs that know nothing of heaptop, and `heaptop run` to run them, as root and as a plain user."""
 
 import os
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +114,20 @@ def _runner(uid: int | None) -> Iterator[Runner]:
         else:
             stop = "from heaptop_emulator import shared; shared.stop()"
             subprocess.run(**made.python("-c", stop), check=True)
+        wait_for_all(folder)
     finally:
         shutil.rmtree(folder)
+
+
+def wait_for_all(folder: Path) -> None:
+    """Until nobody is left of those who were started to use this runtime folder: the last of them tidy it up."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"XDG_RUNTIME_DIR={folder}\0".encode() in (process / "environ").read_bytes():
+                pidfd = os.pidfd_open(int(process.name))
+                ended, _, _ = select.select([pidfd], [], [], TIMEOUT_S)
+                os.close(pidfd)
+                assert ended, f"{process.name} goes on: {(process / 'comm').read_text()}"
 
 
 @pytest.fixture(scope="session")
