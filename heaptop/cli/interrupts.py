@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from select import select
@@ -20,8 +21,10 @@ class Received:
 
     def wait(self, seconds: float) -> None:
         """Sleep until the time is over or an interrupt comes."""
-        if not self.count:
-            select([self._wake], [], [], max(0.0, seconds))
+        end = time.monotonic() + seconds
+        while not self.count and (left_s := end - time.monotonic()) > 0:
+            if select([self._wake], [], [], left_s)[0]:
+                os.read(self._wake, 512)
 
 
 @contextmanager
@@ -32,9 +35,10 @@ def interrupts() -> Iterator[Received]:
 
     def receive(_number: int, _: FrameType | None) -> None:
         received.count += 1
-        os.write(waker, b"!")
         signal.signal(signal.SIGINT, before)
 
+    # Written to the moment a signal comes: `receive` may be called only after a wait that has just begun.
+    woken_before = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, receive)
@@ -42,5 +46,6 @@ def interrupts() -> Iterator[Received]:
         yield received
     finally:
         signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(woken_before)
         os.close(wake)
         os.close(waker)

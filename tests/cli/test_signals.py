@@ -1,41 +1,16 @@
-import ctypes
 import os
-import select
 import signal
-import threading
-from pathlib import Path
 
 import pytest
 
 from heaptop.cli.signals import Signals
-
-libc = ctypes.CDLL(None)
+from tests.cli.held_up import writes_at_once
 
 
 def test_a_wait_that_has_just_begun_is_ended() -> None:
-    """The interpreter calls a handler between two steps of its own, and a wait is one. So who waits is woken by what
-    is written the moment a signal comes: here while this thread is held up outside of the interpreter.
-    """
-    mutex = ctypes.create_string_buffer(256)
-    woken: list[bool] = []
-
-    def signal_and_watch() -> None:
-        libc.pthread_mutex_lock(mutex)
-        is_locked.set()
-        while hex(ctypes.addressof(mutex)) not in Path(f"/proc/self/task/{os.getpid()}/syscall").read_text():
-            pass  # the main thread is on its way to where it is held up
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-        woken.append(bool(select.select([signals._wake[0]], [], [], 10)[0]))
-        libc.pthread_mutex_unlock(mutex)
-
-    is_locked = threading.Event()
+    """The interpreter calls a handler between two steps of its own, and a wait is one."""
     with Signals((signal.SIGUSR1,)) as signals:
-        other = threading.Thread(target=signal_and_watch)
-        other.start()
-        is_locked.wait()
-        libc.pthread_mutex_lock(mutex)
-        other.join()
-        assert woken == [True]
+        assert writes_at_once(signal.SIGUSR1, signals._wake[0])
         assert signals.take() == [signal.SIGUSR1]
         signals.wait(0)
         assert signals.ended_by is None
