@@ -2,6 +2,7 @@
 """The compiled part of changes.py: what is another object than before, at the price of comparing addresses."""
 
 from cpython.dict cimport PyDict_GetItem, PyDict_Next
+from cpython.list cimport PyList_GET_ITEM
 from cpython.ref cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 
@@ -53,3 +54,16 @@ def changed_items(tuple before, tuple now, key):
     for j in range(j, now_count):
         found.append((key(now[j]), None, now[j]))
     return found
+
+
+def without(list items, list out):
+    """See changes.py."""
+    cdef list left = []
+    cdef Py_ssize_t i, at = 0, start = 0, out_count = len(out)
+    for i in range(len(items)):
+        if at < out_count and PyList_GET_ITEM(items, i) == PyList_GET_ITEM(out, at):
+            left += items[start:i]
+            start = i + 1
+            at += 1
+    left += items[start:]
+    return left

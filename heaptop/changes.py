@@ -52,6 +52,15 @@ def changed_items(
     return [(one, old.get(one), new.get(one)) for one in keys if old.get(one) is not new.get(one)]
 
 
+def without(items: list[Item], out: list[Item]) -> list[Item]:
+    """The items but those in `out`, which are some of these very objects, in the same order."""
+    if _compiled is not None:
+        left: list[Item] = _compiled.without(items, out)
+        return left
+    gone = set(map(id, out))
+    return [item for item in items if id(item) not in gone]
+
+
 class Rows(Generic[Key, Item]):
     """Items in the order of their keys, of which a few change at a time."""
 

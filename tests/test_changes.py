@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heaptop import changes
-from heaptop.changes import Rows, changed_items, changed_keys
+from heaptop.changes import Rows, changed_items, changed_keys, without
 
 KEYS = st.integers(0, 9)
 
@@ -46,6 +46,14 @@ def test_what_changed(way: str, before: dict[int, Item], now: dict[int, Item]) -
     assert sorted(changed_keys(before, now)) == expected
     found = changed_items(rising(before), rising(now), key_of)
     assert found == [(key, before.get(key), now.get(key)) for key in expected]
+
+
+@given(st.lists(st.booleans()))
+def test_without_some(way: str, chosen: list[bool]) -> None:
+    """The very same objects, of which many are equal."""
+    items: list[list[int]] = [[] for _ in chosen]
+    left = without(items, [item for item, is_out in zip(items, chosen, strict=True) if is_out])
+    assert [id(item) for item in left] == [id(item) for item, is_out in zip(items, chosen, strict=True) if not is_out]
 
 
 @given(st.lists(st.tuples(KEYS, st.none() | st.integers(0, 2))))

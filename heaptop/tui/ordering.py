@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import total_ordering
 from typing import Any, overload
 
+from heaptop.changes import without
 from heaptop.model import Buffer
 
 Key = Callable[[Buffer], Any]
-_ABSENT: Any = object()
+Keep = Callable[[Buffer], bool]
+Place = tuple[Any, int]
+"""By what a row is ordered, None where that is not known, and its inode."""
 
 PLACE_COST = 14
 """To find the place of one row and to cut there takes as long as to pass over so many."""
-Keep = Callable[[Buffer], bool]
 
 
 class Ordering(Sequence[Buffer]):
@@ -20,8 +22,8 @@ class Ordering(Sequence[Buffer]):
 
     def __init__(self) -> None:
         self._buffers: Mapping[int, Buffer] = {}
-        self._values: dict[int, Any] = {}
-        self._known: list[tuple[Any, int]] = []
+        self._places: dict[int, Place] = {}
+        self._known: list[Place] = []
         self._unknown: list[int] = []
         self._turned: Callable[[Any], Any] = _as_is
 
@@ -50,40 +52,42 @@ class Ordering(Sequence[Buffer]):
 
     def index_of(self, inode: Any) -> int | None:
         """Where the row with this key is."""
-        if inode not in self._values:
+        place = self._places.get(inode)
+        if place is None:
             return None
-        value = self._values[inode]
-        if value is None:
+        if place[0] is None:
             return len(self._known) + bisect_left(self._unknown, inode)
-        return bisect_left(self._known, (value, inode))
+        return bisect_left(self._known, place)
 
     def rebuild(self, buffers: Mapping[int, Buffer], key: Key, keep: Keep | None, *, descending: bool) -> None:
         """All anew: another order or another filter."""
         self._buffers = buffers
         self._turned = _turned if descending else _as_is
-        self._values = {buffer.inode: self._turned(key(buffer)) for buffer in _kept(buffers.values(), keep)}
-        self._known = sorted((value, inode) for inode, value in self._values.items() if value is not None)
-        self._unknown = sorted(inode for inode, value in self._values.items() if value is None)
+        kept = _kept(buffers.values(), keep)
+        self._places = {buffer.inode: (self._turned(key(buffer)), buffer.inode) for buffer in kept}
+        self._known = sorted(_known(self._places.values()))
+        self._unknown = sorted(_unknown(self._places.values()))
 
     def follow(self, buffers: Mapping[int, Buffer], key: Key, keep: Keep | None, touched: Iterable[int]) -> None:
         """The same order and filter over newer buffers: only the `touched` ones, come, gone or changed, are placed."""
         self._buffers = buffers
-        out: list[tuple[Any, int]] = []
-        into: list[tuple[Any, int]] = []
-        values, turned = self._values, self._turned
+        out: list[Place] = []
+        into: list[Place] = []
+        places, turned = self._places, self._turned
         for inode in touched:
             buffer = buffers.get(inode)
-            now = turned(key(buffer)) if buffer is not None and (keep is None or keep(buffer)) else _ABSENT
-            before = values.get(inode, _ABSENT)
-            if now == before:  # most that change keep their place
+            before = places.get(inode)
+            if buffer is None or (keep is not None and not keep(buffer)):
+                if before is not None:
+                    out.append(places.pop(inode))
                 continue
-            if before is not _ABSENT:
-                out.append((before, inode))
-            if now is _ABSENT:
-                del values[inode]
-            else:
-                values[inode] = now
-                into.append((now, inode))
+            value = turned(key(buffer))
+            if before is not None:
+                if before[0] == value:  # most that change keep their place
+                    continue
+                out.append(before)
+            places[inode] = place = (value, inode)
+            into.append(place)
         self._known = _merged(self._known, *map(_known, (out, into)))
         self._unknown = _merged(self._unknown, *map(_unknown, (out, into)))
 
@@ -120,12 +124,12 @@ def _kept(buffers: Iterable[Buffer], keep: Keep | None) -> Iterable[Buffer]:
     return buffers if keep is None else filter(keep, buffers)
 
 
-def _known(pairs: list[tuple[Any, int]]) -> list[tuple[Any, int]]:
-    return [pair for pair in pairs if pair[0] is not None]
+def _known(places: Iterable[Place]) -> list[Place]:
+    return [place for place in places if place[0] is not None]
 
 
-def _unknown(pairs: list[tuple[Any, int]]) -> list[int]:
-    return [inode for value, inode in pairs if value is None]
+def _unknown(places: Iterable[Place]) -> list[int]:
+    return [inode for value, inode in places if value is None]
 
 
 def _merged(items: list[Any], out: list[Any], into: list[Any]) -> list[Any]:
@@ -149,8 +153,7 @@ def _merged(items: list[Any], out: list[Any], into: list[Any]) -> list[Any]:
 
 def _sorted_anew(items: list[Any], out: list[Any], into: list[Any]) -> list[Any]:
     """The same where many move: two runs, each in order, which `sort` merges in little more than one pass."""
-    gone = set(out)
-    result = [item for item in items if item not in gone]
+    result = without(items, sorted(out))
     result += sorted(into)
     result.sort()
     return result
