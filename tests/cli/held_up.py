@@ -19,11 +19,13 @@ def writes_at_once(number: signal.Signals, fd: int) -> bool:
     def signal_and_watch() -> None:
         _libc.pthread_mutex_lock(mutex)
         is_locked.set()
-        while hex(ctypes.addressof(mutex)) not in Path(f"/proc/self/task/{os.getpid()}/syscall").read_text():
-            pass  # the main thread is on its way to where it is held up
-        signal.pthread_kill(threading.main_thread().ident or 0, number)
-        woken.append(bool(select.select([fd], [], [], 10)[0]))
-        _libc.pthread_mutex_unlock(mutex)
+        try:
+            while hex(ctypes.addressof(mutex)) not in Path(f"/proc/self/task/{os.getpid()}/syscall").read_text():
+                pass  # the main thread is on its way to where it is held up
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+            woken.append(bool(select.select([fd], [], [], 10)[0]))
+        finally:
+            _libc.pthread_mutex_unlock(mutex)
 
     other = threading.Thread(target=signal_and_watch)
     other.start()

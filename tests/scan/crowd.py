@@ -54,9 +54,9 @@ def forget_program() -> None:
 @contextmanager
 def standing(count: int, shared: str, buffers: int, every_us: int | None = None) -> Iterator[int]:
     """A crowd, until the end of the block; the pid of the parent of all."""
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     words = [program(), str(count), shared, str(buffers), *([] if every_us is None else [str(every_us)])]
     with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # whose parent is killed is then waited for here
         try:
             assert process.stdout is not None
             pid = int(process.stdout.readline() or 0)

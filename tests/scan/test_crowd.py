@@ -7,6 +7,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,8 @@ def mapped(pid: int) -> int:
 def test_each_costs_the_same(shared: str, monkeypatch: pytest.MonkeyPatch, *, bpf: bool) -> None:
     """All who look alike are compared in N log N; where nobody ran, nobody is."""
     compared = Compared(monkeypatch)
-    with standing(COUNT, shared, 2) as parent:
-        scan, assembler = scan_of(parent, bpf=bpf), Assembler()
+    with standing(COUNT, shared, 2) as parent, closing(scan_of(parent, bpf=bpf)) as scan:
+        assembler = Assembler()
         first = snapshot_of(scan, assembler)
         assert len(first.processes) == COUNT + 1
         assert compared.since() < 2 * 2 * COUNT * COUNT.bit_length()
@@ -93,8 +94,8 @@ def test_a_change_by_one_is_seen_at_all_that_share(
     shared: str, before: int, holders: int, *, is_by_parent: bool, bpf: bool
 ) -> None:
     """And what they share is counted once. A descriptor that is not shared is its opener's alone, a mapping too."""
-    with standing(3, shared, 1) as parent:
-        scan, assembler = scan_of(parent, bpf=bpf), Assembler()
+    with standing(3, shared, 1) as parent, closing(scan_of(parent, bpf=bpf)) as scan:
+        assembler = Assembler()
         (old,) = snapshot_of(scan, assembler).buffers
         assert references(scan) == {old.inode: before}
         pid = pids_of(parent)[0 if is_by_parent else -1]
@@ -110,8 +111,8 @@ def test_a_change_by_one_is_seen_at_all_that_share(
 
 def test_some_come_and_go_meanwhile(*, bpf: bool) -> None:
     """Pids that are gone when their turn comes are no trouble, and those that stay are seen each time."""
-    with standing(50, "-", 1, every_us=0) as parent:
-        scan, assembler = scan_of(parent, bpf=bpf), Assembler()
+    with standing(50, "-", 1, every_us=0) as parent, closing(scan_of(parent, bpf=bpf)) as scan:
+        assembler = Assembler()
         for _ in range(30):
             snapshot = snapshot_of(scan, assembler)
             assert len(snapshot.processes) >= 51

@@ -14,11 +14,10 @@ import pytest
 
 from heaptop.backend import uapi
 from heaptop.backend.kernel import KernelBackend
-from heaptop.scan.bpf_here import make
-from heaptop.scan.btf import BtfError
 from heaptop.scan.holders import Way
 from heaptop.session import Session
 from tests.scan.churn import chunks_of
+from tests.scan.test_bpf_scan import skip_where_refused
 from tests.scan.whole import command, told
 
 COUNT = 500_000
@@ -51,10 +50,7 @@ def test_very_many_descriptors(many: int) -> None:
 @pytest.mark.parametrize("walks", [True, False])
 def test_very_many_descriptors_by_bpf(many: int, *, walks: bool) -> None:
     """The buffer that comes last is seen."""
-    try:
-        make(walks=walks).close()
-    except (BtfError, OSError) as why:
-        pytest.skip(f"not on this kernel: {why}")
+    skip_where_refused()
     with closing(chunks_of(bpf=True, walks=walks)) as chunks:
         ((_, capture, _),) = chunks.each([many], complete=False)
         assert chunks.way == Way("BPF")
